@@ -1,0 +1,4 @@
+//! PCI enumeration, BARs and interrupt pins over pci_types.
+
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! DMA tags, maps and memory with FreeBSD's bus_dma semantics.
+
+#![no_std]

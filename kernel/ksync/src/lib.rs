@@ -1,0 +1,3 @@
+//! Locks, atomics, RCU snapshots and time: the one door that model checkers look through.
+
+#![no_std]

@@ -1,0 +1,4 @@
+//! Threads, run queues and callouts.
+
+#![no_std]
+#![forbid(unsafe_code)]

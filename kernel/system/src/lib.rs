@@ -1,0 +1,4 @@
+//! The running system: devices attached to threads, tables and the console.
+
+#![no_std]
+#![forbid(unsafe_code)]

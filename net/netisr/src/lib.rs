@@ -1,0 +1,4 @@
+//! Dispatch policy and bounded per-CPU protocol queues.
+
+#![no_std]
+#![forbid(unsafe_code)]

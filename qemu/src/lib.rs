@@ -1,0 +1,3 @@
+//! The one host program: run, image, check.
+
+//! Placeholder while the workspace is laid out.
