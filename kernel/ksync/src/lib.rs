@@ -1,3 +1,31 @@
-//! Locks, atomics, RCU snapshots and time: the one door that model checkers look through.
+//! Locks, atomics, RCU snapshots and time: the door model checkers look through.
+//!
+//! Every crate of the kernel takes its atomics, locks and parking from here and from nowhere else. Built with `--cfg loom`, the
+//! same names are loom's, so that the protocols above (`ithread`, `sched`, `shutdown`) are explored interleaving by
+//! interleaving; anything that does not pass through this door is invisible to that proof.
+//!
+//! - [`SpinLock`]: the only lock; interrupts are off on this CPU while it is held.
+//! - [`rcu`]: immutable snapshots (routes, interfaces) that the data path reads without a lock.
+//! - [`Once`], [`CachePadded`], [`counter`], [`time`], [`cpu`], [`irq`]: the small parts.
+//! - [`model`] (hosts only): one scenario runner for loom and for plain threads.
 
 #![no_std]
+
+extern crate alloc;
+#[cfg(not(target_os = "none"))]
+extern crate std;
+
+pub mod atomic;
+pub mod counter;
+pub mod cpu;
+pub mod irq;
+#[cfg(not(target_os = "none"))]
+pub mod model;
+mod once;
+mod padded;
+mod spinlock;
+pub mod time;
+
+pub use once::Once;
+pub use padded::CachePadded;
+pub use spinlock::{SpinLock, SpinLockGuard};

@@ -1,0 +1,172 @@
+//! The kernel's only lock: it spins, with interrupts off on this CPU while held.
+//!
+//! Because the holder cannot be interrupted it cannot be preempted either, so a critical section lasts as long as its code and no
+//! priority inversion exists. Under loom it is loom's mutex. The unlocking order is carried by the field order of [`SpinLockGuard`]:
+//! the lock goes first, then the interrupt flag.
+
+use core::{
+    fmt,
+    ops::{Deref, DerefMut},
+};
+
+use crate::irq;
+
+#[cfg(loom)]
+use loom::sync::{Mutex as Inner, MutexGuard as InnerGuard};
+#[cfg(not(loom))]
+use spin::mutex::{SpinMutex as Inner, SpinMutexGuard as InnerGuard};
+
+/// A value that one CPU at a time may touch.
+///
+/// # Context
+/// Thread or interrupt context. Never held across anything that parks, and never taken in an NMI (use
+/// [`SpinLock::lock_bounded`] there).
+pub struct SpinLock<T> {
+    inner: Inner<T>,
+}
+
+/// Access to the value of a [`SpinLock`]; dropping it unlocks and then restores the interrupt flag.
+#[must_use = "the lock is released as soon as the guard is dropped"]
+pub struct SpinLockGuard<'a, T> {
+    // Field order matters: fields drop in the order of their declaration.
+    inner: InnerGuard<'a, T>,
+    _interrupts: irq::Disabled,
+}
+
+impl<T> SpinLock<T> {
+    /// Returns an unlocked lock around `value`.
+    #[cfg(not(loom))]
+    #[must_use]
+    pub const fn new(value: T) -> Self {
+        Self { inner: Inner::new(value) }
+    }
+
+    /// Returns an unlocked lock around `value`.
+    #[cfg(loom)]
+    #[must_use]
+    pub fn new(value: T) -> Self {
+        Self { inner: Inner::new(value) }
+    }
+
+    /// Spins until the lock is ours.
+    ///
+    /// Interrupts are served while we wait (if they were on), and are off from then on until the guard is dropped.
+    ///
+    /// # Context
+    /// Thread or interrupt. Deadlocks if this CPU already holds the lock.
+    #[inline]
+    pub fn lock(&self) -> SpinLockGuard<'_, T> {
+        #[cfg(loom)]
+        return SpinLockGuard {
+            inner: self.inner.lock().expect("a thread panicked in a critical section"),
+            _interrupts: irq::disable(),
+        };
+        #[cfg(not(loom))]
+        loop {
+            if let Some(guard) = self.try_lock() {
+                return guard;
+            }
+            while self.inner.is_locked() {
+                core::hint::spin_loop();
+            }
+        }
+    }
+
+    /// Takes the lock if it is free right now.
+    ///
+    /// # Context
+    /// Any, including NMI.
+    #[inline]
+    pub fn try_lock(&self) -> Option<SpinLockGuard<'_, T>> {
+        let interrupts = irq::disable();
+        #[cfg(loom)]
+        let inner = self.inner.try_lock().ok()?;
+        #[cfg(not(loom))]
+        let inner = self.inner.try_lock()?;
+        Some(SpinLockGuard { inner, _interrupts: interrupts })
+    }
+
+    /// Tries `spins` times and then gives up: for panic paths, where the holder may be a CPU that has been stopped.
+    ///
+    /// # Context
+    /// Any, including NMI.
+    pub fn lock_bounded(&self, spins: u32) -> Option<SpinLockGuard<'_, T>> {
+        for _ in 0..spins {
+            if let Some(guard) = self.try_lock() {
+                return Some(guard);
+            }
+            crate::atomic::spin_loop();
+        }
+        None
+    }
+
+    /// Returns the value; nobody can hold a lock that is owned by value.
+    pub fn into_inner(self) -> T {
+        #[cfg(loom)]
+        return self.inner.into_inner().expect("a thread panicked in a critical section");
+        #[cfg(not(loom))]
+        self.inner.into_inner()
+    }
+}
+
+impl<T> Deref for SpinLockGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T> DerefMut for SpinLockGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
+
+impl<T> fmt::Debug for SpinLockGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SpinLockGuard")
+    }
+}
+
+impl<T> fmt::Debug for SpinLock<T> {
+    /// Does not lock: a debug print must not change who waits for whom.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SpinLock")
+    }
+}
+
+impl<T: Default> Default for SpinLock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::SpinLock;
+
+    #[test]
+    fn a_held_lock_refuses_try_and_bounded_attempts() {
+        let lock = SpinLock::new(1);
+        let guard = lock.lock();
+        assert!(lock.try_lock().is_none());
+        assert!(lock.lock_bounded(3).is_none());
+        drop(guard);
+        *lock.lock_bounded(1).expect("the lock is free") += 1;
+        assert_eq!(lock.into_inner(), 2);
+    }
+
+    #[test]
+    fn increments_of_four_threads_are_all_kept() {
+        let lock = SpinLock::new(0_u32);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1000).for_each(|_| *lock.lock() += 1));
+            }
+        });
+        assert_eq!(lock.into_inner(), 4000);
+    }
+}
