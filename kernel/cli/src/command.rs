@@ -1,0 +1,269 @@
+//! The console's commands, parsed from a line.
+
+use alloc::string::{String, ToString};
+use core::{fmt, net::Ipv4Addr, str::FromStr};
+
+/// What `help` prints.
+pub const HELP: &str = "\
+show interfaces     interfaces, addresses, link, traffic, hardware counters
+show intr           interrupt lines, their handlers and threads, counts, strays
+show threads        threads: CPU, state, priority, switches, time run
+show dma            DMA tags: maps, memory, children, bounces
+show arp            address resolution cache
+show route          routing table
+show netisr         dispatch policy and queues
+show memory         frames, heap, packet buffers
+show log            the message buffer
+show audit          where every received frame went (also: netstat --audit)
+show version        what this is, and since when it runs
+ping ADDRESS [COUNT]
+route add PREFIX via ADDRESS | route add PREFIX blackhole | route delete PREFIX
+sysctl              all names; sysctl NAME shows one, sysctl NAME=VALUE sets it
+reboot | halt | poweroff
+Keys: arrows, ^A ^E ^B ^F, ^W ^U ^K, ^P ^N; ^C drops the line.";
+
+/// What `show` can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Interfaces.
+    Interfaces,
+    /// Interrupt lines.
+    Intr,
+    /// Threads.
+    Threads,
+    /// DMA tags.
+    Dma,
+    /// Address resolution.
+    Arp,
+    /// Routes.
+    Route,
+    /// Dispatch.
+    Netisr,
+    /// Memory.
+    Memory,
+    /// Message buffer.
+    Log,
+    /// Conservation of frames.
+    Audit,
+    /// Version and uptime.
+    Version,
+}
+
+/// Every view with the words that name it.
+const VIEWS: [(&str, View); 18] = [
+    ("interfaces", View::Interfaces),
+    ("interface", View::Interfaces),
+    ("intr", View::Intr),
+    ("irq", View::Intr),
+    ("threads", View::Threads),
+    ("ps", View::Threads),
+    ("dma", View::Dma),
+    ("arp", View::Arp),
+    ("route", View::Route),
+    ("routes", View::Route),
+    ("netisr", View::Netisr),
+    ("memory", View::Memory),
+    ("log", View::Log),
+    ("msgbuf", View::Log),
+    ("audit", View::Audit),
+    ("version", View::Version),
+    ("uptime", View::Version),
+    ("ifnet", View::Interfaces),
+];
+
+/// Where a route that is added leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteTarget {
+    /// To a gateway on a connected network.
+    Via(Ipv4Addr),
+    /// Nowhere, silently.
+    Blackhole,
+}
+
+/// A parsed command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// An empty line.
+    Nothing,
+    /// The list of commands.
+    Help,
+    /// One of the views.
+    Show(View),
+    /// Sends echo requests.
+    Ping {
+        /// Whom to ask.
+        target: Ipv4Addr,
+        /// How often, 1 to 1000.
+        count: u32,
+    },
+    /// Lists every sysctl.
+    SysctlAll,
+    /// Reads a sysctl.
+    SysctlGet(String),
+    /// Sets a sysctl.
+    SysctlSet(String, String),
+    /// Adds a static route; the prefix is still text.
+    RouteAdd(String, RouteTarget),
+    /// Deletes a static route; the prefix is still text.
+    RouteDelete(String),
+    /// Restarts the machine.
+    Reboot,
+    /// Stops the machine.
+    Halt,
+    /// Switches the machine off.
+    PowerOff,
+}
+
+/// Why a line is no command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParseError {
+    /// The first word is no command.
+    UnknownCommand(String),
+    /// The command exists; what follows does not fit. Carries the usage.
+    Usage(&'static str),
+    /// Not an IPv4 address.
+    Address(String),
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownCommand(word) => write!(f, "{word}: unknown command; `help` lists them"),
+            Self::Usage(usage) => write!(f, "usage: {usage}"),
+            Self::Address(word) => write!(f, "{word}: not an IPv4 address"),
+        }
+    }
+}
+
+const SHOW_USAGE: &str = "show interfaces|intr|threads|dma|arp|route|netisr|memory|log|audit|version";
+const PING_USAGE: &str = "ping ADDRESS [COUNT], COUNT from 1 to 1000";
+const ROUTE_USAGE: &str = "route add PREFIX via ADDRESS | route add PREFIX blackhole | route delete PREFIX";
+const SYSCTL_USAGE: &str = "sysctl [NAME[=VALUE]]";
+
+fn address(word: &str) -> Result<Ipv4Addr, ParseError> {
+    Ipv4Addr::from_str(word).map_err(|_| ParseError::Address(word.to_string()))
+}
+
+fn view(word: &str) -> Result<Command, ParseError> {
+    VIEWS
+        .iter()
+        .find(|(name, _)| *name == word)
+        .map(|(_, view)| Command::Show(*view))
+        .ok_or(ParseError::Usage(SHOW_USAGE))
+}
+
+fn ping(target: &str, count: Option<&str>) -> Result<Command, ParseError> {
+    let count = count.unwrap_or("4").parse().ok().filter(|count| (1..=1000).contains(count));
+    Ok(Command::Ping { target: address(target)?, count: count.ok_or(ParseError::Usage(PING_USAGE))? })
+}
+
+fn sysctl(words: &str) -> Result<Command, ParseError> {
+    match words.split_once('=') {
+        None if words.split_whitespace().count() == 1 => Ok(Command::SysctlGet(words.to_string())),
+        Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
+            Ok(Command::SysctlSet(name.trim().to_string(), value.trim().to_string()))
+        }
+        _ => Err(ParseError::Usage(SYSCTL_USAGE)),
+    }
+}
+
+impl Command {
+    /// Parses one line.
+    ///
+    /// # Errors
+    /// [`ParseError`], whose text is meant for the user.
+    pub fn parse(line: &str) -> Result<Self, ParseError> {
+        let line = line.trim();
+        let mut words = [""; 6];
+        let mut count = 0;
+        for word in line.split_whitespace().take(6) {
+            words[count] = word;
+            count += 1;
+        }
+        match words.get(..count).unwrap_or_default() {
+            [] => Ok(Self::Nothing),
+            ["help" | "?"] => Ok(Self::Help),
+            ["show", what] => view(what),
+            ["show", ..] => Err(ParseError::Usage(SHOW_USAGE)),
+            ["netstat", "--audit"] => Ok(Self::Show(View::Audit)),
+            ["netstat", "-Q"] => Ok(Self::Show(View::Netisr)),
+            ["netstat", "-r" | "-rn"] => Ok(Self::Show(View::Route)),
+            ["netstat", "-i"] => Ok(Self::Show(View::Interfaces)),
+            ["netstat", ..] => Err(ParseError::Usage("netstat --audit|-Q|-r|-i")),
+            ["ps" | "uptime"] => view(words[0]),
+            ["arp", "-a"] => Ok(Self::Show(View::Arp)),
+            ["vmstat", "-i"] => Ok(Self::Show(View::Intr)),
+            ["dmesg"] => Ok(Self::Show(View::Log)),
+            ["ping", target] => ping(target, None),
+            ["ping", target, count] => ping(target, Some(count)),
+            ["ping", ..] => Err(ParseError::Usage(PING_USAGE)),
+            ["sysctl"] | ["sysctl", "-a"] => Ok(Self::SysctlAll),
+            ["sysctl", ..] => sysctl(line.strip_prefix("sysctl").unwrap_or_default().trim()),
+            ["route", "add", prefix, "via", gateway] => {
+                Ok(Self::RouteAdd((*prefix).to_string(), RouteTarget::Via(address(gateway)?)))
+            }
+            ["route", "add", prefix, "blackhole"] => Ok(Self::RouteAdd((*prefix).to_string(), RouteTarget::Blackhole)),
+            ["route", "delete" | "del", prefix] => Ok(Self::RouteDelete((*prefix).to_string())),
+            ["route", ..] => Err(ParseError::Usage(ROUTE_USAGE)),
+            ["reboot"] => Ok(Self::Reboot),
+            ["halt"] => Ok(Self::Halt),
+            ["poweroff"] => Ok(Self::PowerOff),
+            ["reboot" | "halt" | "poweroff", ..] => {
+                Err(ParseError::Usage("reboot | halt | poweroff, without arguments"))
+            }
+            [word, ..] => Err(ParseError::UnknownCommand((*word).to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn each_command_parses() {
+        assert_eq!(Command::parse("  "), Ok(Command::Nothing));
+        assert_eq!(Command::parse("show  arp "), Ok(Command::Show(View::Arp)));
+        assert_eq!(Command::parse("netstat --audit"), Ok(Command::Show(View::Audit)));
+        assert_eq!(Command::parse("ping 10.0.1.2"), Ok(Command::Ping { target: Ipv4Addr::new(10, 0, 1, 2), count: 4 }));
+        assert_eq!(Command::parse("sysctl net.isr.dispatch"), Ok(Command::SysctlGet("net.isr.dispatch".into())));
+        assert_eq!(
+            Command::parse("sysctl net.isr.dispatch = hybrid"),
+            Ok(Command::SysctlSet("net.isr.dispatch".into(), "hybrid".into()))
+        );
+        assert_eq!(
+            Command::parse("route add 10.9.0.0/16 via 10.0.2.9"),
+            Ok(Command::RouteAdd("10.9.0.0/16".into(), RouteTarget::Via(Ipv4Addr::new(10, 0, 2, 9))))
+        );
+        assert_eq!(Command::parse("poweroff"), Ok(Command::PowerOff));
+    }
+
+    #[test]
+    fn wrong_lines_say_what_is_wrong() {
+        let error = |line: &str| Command::parse(line).unwrap_err().to_string();
+        assert_eq!(error("foo"), "foo: unknown command; `help` lists them");
+        assert!(error("show").starts_with("usage: show interfaces"));
+        assert_eq!(error("ping 10.0.0.300"), "10.0.0.300: not an IPv4 address");
+        assert!(error("ping 10.0.0.3 0").starts_with("usage: ping"));
+        assert!(error("ping 10.0.0.3 99999999999").starts_with("usage: ping"));
+        assert!(error("sysctl a=").starts_with("usage: sysctl"));
+        assert!(error("route add 1.2.3.0/24").starts_with("usage: route"));
+        assert!(error("poweroff now").starts_with("usage:"));
+    }
+
+    #[test]
+    fn help_names_every_view() {
+        for (name, _) in VIEWS.iter().filter(|(name, _)| SHOW_USAGE.contains(name)) {
+            assert!(HELP.contains(name), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_panics(line in "\\PC{0,80}") {
+            let _ = Command::parse(&line);
+        }
+    }
+}
