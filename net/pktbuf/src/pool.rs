@@ -1,0 +1,198 @@
+//! The pool: all frames of the router, carved from one region at boot.
+//!
+//! Key types: [`PacketPool`], [`Census`]. Any context; the free list is behind a spin lock that is held for one
+//! transfer (one frame, or one bulk of a cache) and for nothing else.
+
+use alloc::{boxed::Box, vec, vec::Vec};
+
+use ksync::{
+    SpinLock,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+    counter::SharedCounter,
+};
+
+use crate::{FRAME_STRIDE, PacketBuf, Storage};
+
+/// Caches that can be known to the census at the same time. A cache beyond that holds nothing and passes through.
+pub const MAX_CACHES: usize = 128;
+
+/// Where every frame of a pool is. Exact when no thread is using the pool; else a snapshot that may be off by the
+/// frames that moved while it was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Frames the pool was made with.
+    pub total: usize,
+    /// Frames on the pool's free list.
+    pub free: usize,
+    /// Frames lying in the caches of threads.
+    pub cached: usize,
+    /// Frames in the hands of somebody: `total - free - cached`.
+    pub owned: usize,
+    /// The fewest frames that were ever on the free list.
+    pub low_water: usize,
+    /// Requests that found no frame.
+    pub exhausted: u64,
+}
+
+/// The free list.
+#[derive(Debug)]
+pub(crate) struct FreeList {
+    /// LIFO: the frame given back last is the warmest. Capacity is `total`, so that a push never allocates.
+    pub(crate) frames: Vec<&'static mut Storage>,
+    low_water: usize,
+    /// Frames that ever left the list: tells the tripwire that somebody used a frame meanwhile.
+    pub(crate) departures: u64,
+}
+
+/// One cache's line in the census: written by its owner only.
+#[derive(Debug)]
+pub(crate) struct CacheSlot {
+    taken: AtomicBool,
+    pub(crate) held: AtomicUsize,
+}
+
+/// The preallocated frames of the router. Lives for ever (`&'static`), as its frames do.
+#[derive(Debug)]
+pub struct PacketPool {
+    total: usize,
+    /// Protects: the list of free frames; held across: one transfer.
+    pub(crate) free: SpinLock<FreeList>,
+    slots: Vec<ksync::CachePadded<CacheSlot>>,
+    exhausted: SharedCounter,
+}
+
+impl PacketPool {
+    /// Carves `region` into frames of [`FRAME_STRIDE`] octets; what is left over at either end stays unused.
+    ///
+    /// Frames start at cache lines. The pool wants `'static` life: the caller leaks it or puts it in a `static`.
+    ///
+    /// # Context
+    /// Boot: allocates the lists.
+    pub fn new(region: &'static mut [u8]) -> Self {
+        let skip = region.as_ptr().align_offset(64).min(region.len());
+        let (_, aligned) = region.split_at_mut(skip);
+        let (frames, _) = aligned.as_chunks_mut::<FRAME_STRIDE>();
+        let mut list = Vec::with_capacity(frames.len());
+        // Reversed, so that the first frame handed out is the first of the region.
+        list.extend(frames.iter_mut().rev());
+        let slot = || ksync::CachePadded::new(CacheSlot { taken: AtomicBool::new(false), held: AtomicUsize::new(0) });
+        let total = list.len();
+        Self {
+            total,
+            free: SpinLock::new(FreeList { frames: list, low_water: total, departures: 0 }),
+            slots: (0..MAX_CACHES).map(|_| slot()).collect(),
+            exhausted: SharedCounter::new(),
+        }
+    }
+
+    /// Makes a pool of `frames` frames on the heap and leaks it. For hosts and tests.
+    pub fn leak_for_tests(frames: usize) -> &'static Self {
+        let region = Box::leak(vec![0_u8; frames * FRAME_STRIDE + 63].into_boxed_slice());
+        let skip = region.as_ptr().align_offset(64);
+        let region = &mut region[skip..skip + frames * FRAME_STRIDE];
+        Box::leak(Box::new(Self::new(region)))
+    }
+
+    /// Takes one frame as a fresh buffer, or `None` (counted) if all are in use.
+    ///
+    /// # Context
+    /// Any; takes the pool's lock. Threads with traffic use a [`PoolCache`](crate::PoolCache).
+    pub fn alloc(&'static self) -> Option<PacketBuf> {
+        let storage = {
+            let mut free = self.free.lock();
+            let storage = free.frames.pop();
+            free.note_departures(usize::from(storage.is_some()));
+            storage
+        };
+        if storage.is_none() {
+            self.exhausted.bump();
+        }
+        Some(PacketBuf::new(storage?, self))
+    }
+
+    /// Returns the frames this pool was made with.
+    #[inline]
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Returns the frames on the free list (without those in caches).
+    ///
+    /// # Context
+    /// Any; takes the pool's lock.
+    pub fn free(&self) -> usize {
+        self.free.lock().frames.len()
+    }
+
+    /// Counts where every frame is.
+    ///
+    /// # Context
+    /// Any; takes the pool's lock for the count of the free list.
+    pub fn census(&self) -> Census {
+        let (free, low_water) = {
+            let free = self.free.lock();
+            (free.frames.len(), free.low_water)
+        };
+        // Statistics: each slot is a single-writer count, nothing is published through it.
+        let cached = self.slots.iter().map(|slot| slot.held.load(Ordering::Relaxed)).sum();
+        Census {
+            total: self.total,
+            free,
+            cached,
+            owned: self.total.saturating_sub(free).saturating_sub(cached),
+            low_water,
+            exhausted: self.exhausted.get(),
+        }
+    }
+
+    /// Puts one frame on the free list.
+    pub(crate) fn give_back(&self, storage: &'static mut Storage) {
+        self.free.lock().frames.push(storage);
+    }
+
+    /// Moves up to `wanted` frames from the free list to the end of `into`, which has the capacity.
+    #[cold]
+    pub(crate) fn refill(&self, into: &mut Vec<&'static mut Storage>, wanted: usize) {
+        let mut free = self.free.lock();
+        let from = free.frames.len().saturating_sub(wanted);
+        let moved = free.frames.len() - from;
+        into.extend(free.frames.drain(from..));
+        free.note_departures(moved);
+        drop(free);
+        if moved == 0 {
+            self.exhausted.bump();
+        }
+    }
+
+    /// Moves the `count` oldest frames of `from` to the free list.
+    #[cold]
+    pub(crate) fn spill(&self, from: &mut Vec<&'static mut Storage>, count: usize) {
+        let count = count.min(from.len());
+        self.free.lock().frames.extend(from.drain(..count));
+    }
+
+    /// Reserves a line of the census for a cache.
+    pub(crate) fn claim_slot(&'static self) -> Option<&'static CacheSlot> {
+        self.slots.iter().map(|slot| &**slot).find(|slot| {
+            // ORDERING: the acquire pairs with the release in `CacheSlot::release`: the previous owner's last count
+            // (zero) comes before ours.
+            slot.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        })
+    }
+}
+
+impl FreeList {
+    fn note_departures(&mut self, count: usize) {
+        self.departures = self.departures.wrapping_add(count as u64);
+        self.low_water = self.low_water.min(self.frames.len());
+    }
+}
+
+impl CacheSlot {
+    /// Gives the line back.
+    pub(crate) fn release(&self) {
+        self.held.store(0, Ordering::Relaxed);
+        // ORDERING: pairs with the acquire in `PacketPool::claim_slot`.
+        self.taken.store(false, Ordering::Release);
+    }
+}

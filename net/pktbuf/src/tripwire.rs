@@ -1,0 +1,87 @@
+//! The tripwire: tells after a shutdown whether a device wrote into memory it no longer owns.
+//!
+//! Key type: [`TripwireReport`]. Free frames are filled with a pattern when all DMA has been stopped, and looked at
+//! again later. Used by the shutdown thread; holds the pool's lock for one frame at a time.
+
+use crate::{PacketPool, Storage};
+
+/// What a free frame is filled with. Not zero and not all ones, which is what dead memory and dead devices read as.
+const PATTERN: u8 = 0xd7;
+
+/// The answer of a tripwire that nobody disturbed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TripwireReport {
+    /// Free frames looked at.
+    pub checked: usize,
+    /// Frames whose octets changed while they were free.
+    pub damaged: usize,
+}
+
+/// A frame left the free list after the tripwire was armed, so that a changed octet would prove nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disturbed;
+
+impl PacketPool {
+    /// Fills all free frames with a pattern and returns the witness that [`check_tripwire`](Self::check_tripwire)
+    /// wants.
+    ///
+    /// # Context
+    /// Thread. Interrupts are off for one frame at a time.
+    pub fn arm_tripwire(&self) -> u64 {
+        let departures = self.free.lock().departures;
+        self.visit_free(|frame| frame.fill(PATTERN));
+        departures
+    }
+
+    /// Looks at all free frames again.
+    ///
+    /// # Errors
+    /// [`Disturbed`] if a frame was allocated since `witness` was made.
+    pub fn check_tripwire(&self, witness: u64) -> Result<TripwireReport, Disturbed> {
+        let mut report = TripwireReport { checked: 0, damaged: 0 };
+        self.visit_free(|frame| {
+            report.checked += 1;
+            report.damaged += usize::from(frame.iter().any(|&octet| octet != PATTERN));
+        });
+        if self.free.lock().departures == witness { Ok(report) } else { Err(Disturbed) }
+    }
+
+    fn visit_free(&self, mut visit: impl FnMut(&mut Storage)) {
+        for index in 0..self.total() {
+            let mut free = self.free.lock();
+            let Some(frame) = free.frames.get_mut(index) else { break };
+            visit(frame);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_undisturbed_pool_reports_no_damage() {
+        let pool = PacketPool::leak_for_tests(5);
+        let witness = pool.arm_tripwire();
+        assert_eq!(pool.check_tripwire(witness), Ok(TripwireReport { checked: 5, damaged: 0 }));
+    }
+
+    #[test]
+    fn a_write_into_a_free_frame_is_found() {
+        let pool = PacketPool::leak_for_tests(5);
+        let witness = pool.arm_tripwire();
+        // Stands for a device that writes into memory it has lost.
+        if let Some(frame) = pool.free.lock().frames.get_mut(3) {
+            frame[2303] = 0;
+        }
+        assert_eq!(pool.check_tripwire(witness), Ok(TripwireReport { checked: 5, damaged: 1 }));
+    }
+
+    #[test]
+    fn an_allocation_after_arming_is_admitted_not_mistaken_for_damage() {
+        let pool = PacketPool::leak_for_tests(5);
+        let witness = pool.arm_tripwire();
+        drop(pool.alloc());
+        assert_eq!(pool.check_tripwire(witness), Err(Disturbed));
+    }
+}
