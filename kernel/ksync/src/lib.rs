@@ -23,9 +23,11 @@ pub mod irq;
 pub mod model;
 mod once;
 mod padded;
+pub mod rcu;
 mod spinlock;
 pub mod time;
 
 pub use once::Once;
 pub use padded::CachePadded;
+pub use rcu::{Rcu, Reader, Retired};
 pub use spinlock::{SpinLock, SpinLockGuard};
