@@ -60,7 +60,7 @@ drop_reasons! {
     ArpBadHeader = "arp-bad-header",
     /// The opcode is neither request nor reply.
     ArpBadOpcode = "arp-bad-opcode",
-    /// The sender's hardware address is a group address, zero, or not the frame's source.
+    /// The sender's hardware address is a group address or zero, which no station has.
     ArpBadSenderMac = "arp-bad-sender-mac",
     /// The sender's protocol address is one no host can have (group, broadcast, loopback).
     ArpBadSenderIp = "arp-bad-sender-ip",
@@ -74,8 +74,6 @@ drop_reasons! {
     ArpNotForUs = "arp-not-for-us",
     /// ARP on an interface that has no address.
     ArpNoAddress = "arp-no-address",
-    /// The allowance for answering requests is used up.
-    ArpRateLimited = "arp-rate-limited",
 
     // IPv4 header validation, RFC 1812 5.2.2.
     /// Shorter than the smallest IPv4 header (RFC 1812 5.2.2 (1)).
