@@ -1,0 +1,172 @@
+//! Legacy descriptors: pure encoding and decoding of the two words the device and the driver share.
+//!
+//! Key types: [`RxWriteback`] (3.2.3), [`TxCommand`] (3.3.3), [`TxStatus`]. In memory a descriptor is two
+//! little-endian 64-bit words ([`WORDS`]): the buffer's bus address, and the rest. Nothing here touches memory.
+
+use bitflags::bitflags;
+
+/// 64-bit words of one descriptor.
+pub const WORDS: usize = 2;
+/// Octets of one descriptor.
+pub const OCTETS: usize = 16;
+
+const _: () = assert!(size_of::<[u64; WORDS]>() == OCTETS);
+
+bitflags! {
+    /// The status octet of a receive descriptor (3.2.3.1).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct RxStatus: u8 {
+        /// Descriptor done: the device has written it and will not touch it again.
+        const DD = 1 << 0;
+        /// End of packet.
+        const EOP = 1 << 1;
+        /// Passed an inexact filter: software has to check the address.
+        const PIF = 1 << 7;
+        const _ = !0;
+    }
+
+    /// The error octet of a receive descriptor (3.2.3.2). Valid with DD and EOP.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct RxErrors: u8 {
+        /// CRC or alignment error.
+        const CE = 1 << 0;
+        /// Symbol error.
+        const SE = 1 << 1;
+        /// Sequence error.
+        const SEQ = 1 << 2;
+        /// Carrier extension error.
+        const CXE = 1 << 4;
+        /// TCP or UDP checksum error: the frame itself is good.
+        const TCPE = 1 << 5;
+        /// IP checksum error: the frame itself is good, IP input judges the header itself.
+        const IPE = 1 << 6;
+        /// RX data error.
+        const RXE = 1 << 7;
+    }
+
+    /// The command octet of a transmit descriptor (3.3.3.1).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct TxCommand: u8 {
+        /// End of packet.
+        const EOP = 1 << 0;
+        /// Insert FCS.
+        const IFCS = 1 << 1;
+        /// Report status: write DD back when done.
+        const RS = 1 << 3;
+    }
+
+    /// The status bits of a transmit descriptor (3.3.3.2).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct TxStatus: u8 {
+        /// Descriptor done.
+        const DD = 1 << 0;
+        /// Excess collisions.
+        const EC = 1 << 1;
+        /// Late collision.
+        const LC = 1 << 2;
+        /// Transmit underrun (reserved on most parts).
+        const TU = 1 << 3;
+    }
+}
+
+impl RxErrors {
+    /// The errors that spoil the frame.
+    pub const FRAME: Self = Self::CE.union(Self::SE).union(Self::SEQ).union(Self::CXE).union(Self::RXE);
+}
+
+/// What the device writes into the second word of a receive descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RxWriteback {
+    /// Octets written to the buffer.
+    pub length: u16,
+    /// Status.
+    pub status: RxStatus,
+    /// Errors.
+    pub errors: RxErrors,
+}
+
+impl RxWriteback {
+    /// Decodes the second word.
+    #[inline]
+    #[must_use]
+    pub const fn decode(word: u64) -> Self {
+        let [l0, l1, _, _, status, errors, _, _] = word.to_le_bytes();
+        Self {
+            length: u16::from_le_bytes([l0, l1]),
+            status: RxStatus::from_bits_retain(status),
+            errors: RxErrors::from_bits_retain(errors),
+        }
+    }
+
+    /// Encodes the second word, as a device (or its model) does.
+    #[must_use]
+    pub const fn encode(self) -> u64 {
+        let [l0, l1] = self.length.to_le_bytes();
+        u64::from_le_bytes([l0, l1, 0, 0, self.status.bits(), self.errors.bits(), 0, 0])
+    }
+
+    /// Returns whether the device is done with the descriptor.
+    #[inline]
+    #[must_use]
+    pub const fn done(self) -> bool {
+        self.status.contains(RxStatus::DD)
+    }
+}
+
+/// Encodes the second word of a transmit descriptor of `length` octets; its status is clear.
+#[inline]
+#[must_use]
+pub const fn tx_word(length: u16, command: TxCommand) -> u64 {
+    let [l0, l1] = length.to_le_bytes();
+    u64::from_le_bytes([l0, l1, 0, command.bits(), 0, 0, 0, 0])
+}
+
+/// Decodes length and command of a transmit descriptor, as a device does.
+#[must_use]
+pub const fn tx_decode(word: u64) -> (u16, TxCommand) {
+    let [l0, l1, _, command, ..] = word.to_le_bytes();
+    (u16::from_le_bytes([l0, l1]), TxCommand::from_bits_retain(command))
+}
+
+/// Decodes the status of a transmit descriptor.
+#[inline]
+#[must_use]
+pub const fn tx_status(word: u64) -> TxStatus {
+    let [_, _, _, _, status, ..] = word.to_le_bytes();
+    TxStatus::from_bits_truncate(status)
+}
+
+/// Returns the second word of a transmit descriptor with `status` written back, as a device does.
+#[must_use]
+pub const fn tx_written_back(word: u64, status: TxStatus) -> u64 {
+    word | (status.bits() as u64) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receive_word_decodes_by_the_manuals_figure_3_1() {
+        let written = RxWriteback::decode(0x0000_0103_abcd_05dc);
+        assert_eq!(written.length, 1500);
+        assert_eq!(written.status, RxStatus::DD | RxStatus::EOP);
+        assert_eq!(written.errors, RxErrors::CE);
+        assert_eq!(written.encode(), 0x0000_0103_0000_05dc);
+    }
+
+    #[test]
+    fn transmit_word_encodes_by_the_manuals_figure_3_6() {
+        let word = tx_word(60, TxCommand::EOP | TxCommand::IFCS | TxCommand::RS);
+        assert_eq!(word, 0x0000_0000_0b00_003c);
+        assert_eq!(tx_decode(word), (60, TxCommand::EOP | TxCommand::IFCS | TxCommand::RS));
+        assert_eq!(tx_status(word), TxStatus::empty());
+        assert_eq!(tx_status(tx_written_back(word, TxStatus::DD | TxStatus::LC)), TxStatus::DD | TxStatus::LC);
+    }
+
+    #[test]
+    fn checksum_verdicts_of_the_device_do_not_spoil_a_frame() {
+        assert!(!RxErrors::FRAME.intersects(RxErrors::TCPE | RxErrors::IPE));
+        assert!(RxErrors::FRAME.contains(RxErrors::RXE | RxErrors::CE));
+    }
+}
