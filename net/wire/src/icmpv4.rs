@@ -77,7 +77,7 @@ impl<'a> Icmpv4<'a> {
     /// Returns whether the message agrees with its checksum.
     #[must_use]
     pub fn is_intact(&self) -> bool {
-        checksum::Sum::new().add(self.header).add(self.body).is_intact()
+        checksum::Sum::new().with(self.header).with(self.body).is_intact()
     }
 
     /// Returns the identifier of an echo message.
@@ -171,7 +171,7 @@ impl Message {
     pub fn emit(&self, message: &mut [u8]) -> Result<(), TooShort> {
         let (header, body) = message.split_first_chunk_mut::<ICMP_HEADER_LEN>().ok_or(TooShort)?;
         *header = self.header();
-        let [high, low] = checksum::Sum::new().add(header).add(body).checksum().to_be_bytes();
+        let [high, low] = checksum::Sum::new().with(header).with(body).checksum().to_be_bytes();
         (header[2], header[3]) = (high, low);
         Ok(())
     }

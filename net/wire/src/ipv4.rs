@@ -233,7 +233,7 @@ impl<'a> Ipv4<'a> {
         if self.options.is_empty() {
             checksum::is_intact_header(self.header)
         } else {
-            checksum::Sum::new().add(self.header).add(self.options).is_intact()
+            checksum::Sum::new().with(self.header).with(self.options).is_intact()
         }
     }
 }
@@ -277,7 +277,7 @@ impl Ipv4Header {
         let words = (options.len() / 4).min(10);
         let options = options.get(..words * 4).unwrap_or(options);
         self.emit_len(header, 5 + u8::try_from(words).unwrap_or(0));
-        let sum = checksum::Sum::new().add(header).add(options).checksum();
+        let sum = checksum::Sum::new().with(header).with(options).checksum();
         put::<10, 2, 20>(header, sum.to_be_bytes());
     }
 

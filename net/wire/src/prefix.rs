@@ -27,8 +27,8 @@ impl core::error::Error for PrefixError {}
 
 /// Returns the mask with `len` leading ones.
 const fn mask(len: u8) -> u32 {
-    // A shift by 32 is not defined for a 32-bit number, but is for a 64-bit one.
-    ((u32::MAX as u64) << (32 - len)) as u32
+    // A shift by 32 is not defined for a number of 32 bits.
+    if len == 0 { 0 } else { u32::MAX << (32 - len) }
 }
 
 /// A network: an address whose bits beyond `len` are zero.

@@ -65,7 +65,7 @@ impl<'a> Udp<'a> {
     #[must_use]
     pub fn is_intact(&self, source: Ipv4Addr, destination: Ipv4Addr) -> bool {
         self.checksum() == 0
-            || pseudo_header(source, destination, self.length()).add(self.header).add(self.payload).is_intact()
+            || pseudo_header(source, destination, self.length()).with(self.header).with(self.payload).is_intact()
     }
 }
 
@@ -93,7 +93,7 @@ impl UdpHeader {
         put::<2, 2, 8>(header, self.destination_port.to_be_bytes());
         put::<4, 2, 8>(header, length.to_be_bytes());
         put::<6, 2, 8>(header, [0; 2]);
-        let sum = pseudo_header(source, destination, length).add(header).add(payload).checksum();
+        let sum = pseudo_header(source, destination, length).with(header).with(payload).checksum();
         // A computed zero is sent as all ones, its other spelling: zero means "no checksum".
         let sum = if sum == 0 { 0xffff } else { sum };
         put::<6, 2, 8>(header, sum.to_be_bytes());
@@ -103,7 +103,7 @@ impl UdpHeader {
 
 /// Starts the sum with the pseudo header of RFC 768.
 fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, length: u16) -> Sum {
-    Sum::new().add(&source.octets()).add(&destination.octets()).add_word(u16::from(protocol::UDP)).add_word(length)
+    Sum::new().with(&source.octets()).with(&destination.octets()).with_word(u16::from(protocol::UDP)).with_word(length)
 }
 
 #[cfg(test)]
