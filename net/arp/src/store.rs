@@ -1,0 +1,204 @@
+//! The neighbours themselves: a fixed array with a hash chain per bucket, and the rules of who has to go when it is full.
+//!
+//! Context: under the table's lock only. Nothing here allocates after [`Store::new`], and no call looks at more than a bounded
+//! number of entries, because interrupts are off meanwhile.
+
+use alloc::{boxed::Box, vec, vec::Vec};
+use core::{net::Ipv4Addr, time::Duration};
+
+use ifnet::IfIndex;
+use ksync::time::Instant;
+
+use crate::{
+    entry::{Entry, State},
+    hold::HoldQueue,
+    index::{Index, Key},
+};
+
+/// No place.
+const NONE: u16 = u16::MAX;
+/// How many entries one search for a victim looks at.
+const LOOKS: usize = 64;
+/// A neighbour that answered this recently is not evicted.
+const MIN_STAY: Duration = Duration::from_secs(60);
+
+/// All neighbours.
+pub(crate) struct Store {
+    entries: Box<[Entry]>,
+    /// First place of each hash chain; the length is a power of two.
+    chains: Box<[u16]>,
+    free: u16,
+    len: usize,
+    unresolved: usize,
+    max_unresolved: usize,
+    seed: u64,
+    /// Where the last search for a victim ended.
+    hand: usize,
+}
+
+impl Store {
+    /// Allocates room for `count` neighbours, at most 32,768.
+    pub(crate) fn new(count: usize, max_unresolved: usize, seed: u64) -> Self {
+        let count = u16::try_from(count.clamp(1, 0x8000)).unwrap_or(1);
+        let key = Key::new(0, Ipv4Addr::UNSPECIFIED);
+        let free = |next| Entry {
+            key,
+            out: IfIndex(0),
+            ip: Ipv4Addr::UNSPECIFIED,
+            state: State::Free,
+            hold: HoldQueue::EMPTY,
+            next,
+        };
+        let entries: Vec<Entry> = (1..=count).map(|next| free(if next < count { next } else { NONE })).collect();
+        Self {
+            entries: entries.into_boxed_slice(),
+            chains: vec![NONE; usize::from(count).next_power_of_two()].into_boxed_slice(),
+            free: 0,
+            len: 0,
+            unresolved: 0,
+            max_unresolved,
+            seed,
+            hand: 0,
+        }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) const fn unresolved(&self) -> usize {
+        self.unresolved
+    }
+
+    /// Returns how many places there are, free ones included.
+    pub(crate) const fn places(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns what is in a place.
+    pub(crate) fn get(&self, at: usize) -> Option<&Entry> {
+        self.entries.get(at)
+    }
+
+    /// Returns a neighbour's place.
+    pub(crate) fn find(&self, key: Key) -> Option<usize> {
+        let mut at = usize::from(*self.chains.get(self.bucket(key))?);
+        while let Some(entry) = self.entries.get(at) {
+            if entry.key == key {
+                return Some(at);
+            }
+            at = usize::from(entry.next);
+        }
+        None
+    }
+
+    /// Lends a neighbour's hold queue.
+    pub(crate) fn hold(&mut self, at: usize) -> Option<&mut HoldQueue> {
+        self.entries.get_mut(at).map(|entry| &mut entry.hold)
+    }
+
+    /// Moves a neighbour to another state (never to or from `Free`).
+    pub(crate) fn set_state(&mut self, at: usize, state: State) {
+        if let Some(entry) = self.entries.get_mut(at) {
+            self.unresolved -= usize::from(entry.state.is_unresolved());
+            self.unresolved += usize::from(state.is_unresolved());
+            entry.state = state;
+        }
+    }
+
+    /// Enters a neighbour that is not in the table yet, and returns its place.
+    ///
+    /// `None` if its class is full and nobody in it can be spared. `evicted` counts who had to go.
+    pub(crate) fn insert(
+        &mut self,
+        (out, ip): (IfIndex, Ipv4Addr),
+        state: State,
+        now: Instant,
+        index: &Index,
+        evicted: &mut u64,
+    ) -> Option<usize> {
+        let quota_full = state.is_unresolved() && self.unresolved >= self.max_unresolved;
+        if quota_full || self.free == NONE {
+            let victim = self.victim(now, index, !quota_full)?;
+            self.remove(victim, index);
+            *evicted += 1;
+        }
+        let at = self.free;
+        let key = Key::new(out.0, ip);
+        let bucket = self.bucket(key);
+        let chain = self.chains.get_mut(bucket)?;
+        let entry = self.entries.get_mut(usize::from(at))?;
+        self.free = entry.next;
+        *entry = Entry { key, out, ip, state, hold: HoldQueue::EMPTY, next: *chain };
+        *chain = at;
+        self.len += 1;
+        self.unresolved += usize::from(state.is_unresolved());
+        Some(usize::from(at))
+    }
+
+    /// Forgets a neighbour, whose hold queue must be empty, and takes its address back.
+    pub(crate) fn remove(&mut self, at: usize, index: &Index) {
+        let Some(entry) = self.entries.get(at).copied() else {
+            return;
+        };
+        if entry.state == State::Free {
+            return;
+        }
+        debug_assert!(entry.hold.is_empty(), "held packets would be lost");
+        index.withdraw(entry.key);
+        self.unlink(at, entry);
+        self.unresolved -= usize::from(entry.state.is_unresolved());
+        self.len -= 1;
+        if let (Some(place), Ok(id)) = (self.entries.get_mut(at), u16::try_from(at)) {
+            place.state = State::Free;
+            place.next = self.free;
+            self.free = id;
+        }
+    }
+
+    /// Takes an entry out of its hash chain.
+    fn unlink(&mut self, at: usize, entry: Entry) {
+        let bucket = self.bucket(entry.key);
+        let Some(first) = self.chains.get_mut(bucket) else {
+            return;
+        };
+        if usize::from(*first) == at {
+            *first = entry.next;
+            return;
+        }
+        let mut before = usize::from(*first);
+        while let Some(previous) = self.entries.get_mut(before) {
+            if usize::from(previous.next) == at {
+                previous.next = entry.next;
+                return;
+            }
+            before = usize::from(previous.next);
+        }
+    }
+
+    /// Finds somebody to forget: one who did not answer, else (if allowed) the longest silent of the ones nobody sends to.
+    fn victim(&mut self, now: Instant, index: &Index, known_too: bool) -> Option<usize> {
+        let mut idle: Option<(Instant, usize)> = None;
+        for _ in 0..LOOKS.min(self.entries.len()) {
+            self.hand = (self.hand + 1) % self.entries.len();
+            let entry = self.entries.get(self.hand)?;
+            match entry.state {
+                State::Silent { .. } if entry.hold.is_empty() => return Some(self.hand),
+                State::Known { confirmed, .. }
+                    if known_too
+                        && now >= confirmed + MIN_STAY
+                        && idle.is_none_or(|(oldest, _)| confirmed < oldest)
+                        && !index.take_used(entry.key) =>
+                {
+                    idle = Some((confirmed, self.hand));
+                }
+                _ => {}
+            }
+        }
+        idle.map(|(_, at)| at)
+    }
+
+    fn bucket(&self, key: Key) -> usize {
+        key.hash(self.seed) & (self.chains.len() - 1)
+    }
+}
