@@ -1,8 +1,32 @@
-//! Placeholder while the workspace is laid out.
+//! The kernel binary: wires only.
+//!
+//! The loader enters at [`boot`]; the machine layer takes the hardware over; a panic ends in the machine's report.
+
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+use core::panic::PanicInfo;
+
+use bootloader_api::{BootInfo, entry_point};
+use machine::{boot::LOADER_CONFIG, cpu, panic};
+
+entry_point!(boot, config = &LOADER_CONFIG);
+
+/// Stages announced during boot.
+const STAGES: u32 = 5;
+
+fn boot(info: &'static mut BootInfo) -> ! {
+    machine::boot::begin_stages(STAGES);
+    match machine::boot::bring_up(info) {
+        Ok(record) => log::info!("boot: configuration of {} octets", record.ramdisk.len()),
+        Err(error) => panic!("the machine could not be brought up: {error:?}"),
+    }
+    cpu::halt_forever()
+}
+
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
+fn panic_handler(info: &PanicInfo<'_>) -> ! {
+    panic::panicked(info)
 }

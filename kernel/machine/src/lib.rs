@@ -1,3 +1,47 @@
 //! The unsafe floor: CPU, interrupts, paging, processor start, consoles, reset.
+//!
+//! Everything that touches the processor, physical memory or a port lives here; the crates above see safe types. Two halves:
+//!
+//! - *Memory and traps*: [`boot`] (what the loader left us), [`frame`], [`memory`], [`paging`], [`mmio`], [`stack`], [`heap`],
+//!   [`gdt`], [`idt`], [`trap`], [`context`], [`console`], [`panic`].
+//! - *Platform*: the interrupt controllers, processor start, clocks, PCI configuration access and reset.
+//!
+//! Pure parts (the frame bitmap, the message ring, line assembly, the ELF reader, the trap report) have host tests:
+//! `cargo test -p machine`. Sources: Intel SDM volume 3, ACPI 6.5, the 16550D data sheet.
 
 #![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod acpi;
+pub mod apic;
+pub mod boot;
+pub mod console;
+pub mod context;
+pub mod cpu;
+mod elf;
+pub mod frame;
+pub mod gdt;
+pub mod heap;
+pub mod hooks;
+pub mod idt;
+pub mod ioapic;
+pub mod ipi;
+pub mod irq;
+mod map;
+pub mod memory;
+pub mod mmio;
+pub mod msr;
+pub mod paging;
+pub mod panic;
+pub mod pci_config;
+pub mod percpu;
+pub mod ports;
+pub mod reset;
+pub mod smp;
+pub mod stack;
+pub mod time;
+pub mod timer;
+pub mod trap;

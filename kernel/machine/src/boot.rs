@@ -1,0 +1,246 @@
+//! What the loader left us, and the numbered stages of the boot.
+//!
+//! - [`LOADER_CONFIG`]: what this kernel asks of the loader: everything in the upper half, physical memory at a fixed offset.
+//! - [`BootRecord`]: our own copy of the loader's answers (memory map, ACPI root, the configuration file as bytes).
+//! - [`bring_up`]: console, traps, memory, protections, interrupt stacks: the machine's share of the boot.
+//! - [`stage`]: prints `[ 1/12] serial console` so that the last line on the screen says what was being tried.
+//!
+//! Context: the boot CPU, interrupts off, before there are threads.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use bootloader_api::{
+    BootInfo, BootloaderConfig,
+    config::Mapping,
+    info::{MemoryRegion, MemoryRegionKind},
+};
+use ksync::{Once, cpu::CpuId};
+
+use crate::{
+    console, cpu,
+    frame::{self, FRAME_SIZE, FrameError},
+    gdt::{self, GdtError},
+    heap, idt, paging,
+    paging::PagingError,
+};
+
+/// Octets of stack the boot thread gets; the loader puts an unmapped page below it.
+pub const BOOT_STACK_SIZE: u64 = 128 * 1024;
+/// The most memory map entries we keep.
+const MAX_RANGES: usize = 128;
+
+/// The loader's orders: the lower half stays empty (null pointers fault), and what the kernel maps later has slots of its own.
+pub const LOADER_CONFIG: BootloaderConfig = {
+    let mut config = BootloaderConfig::new_default();
+    config.kernel_stack_size = BOOT_STACK_SIZE;
+    config.mappings.physical_memory = Some(Mapping::FixedAddress(paging::PHYSICAL_BASE));
+    config.mappings.dynamic_range_start = Some(paging::LOADER_START);
+    config.mappings.dynamic_range_end = Some(paging::LOADER_END);
+    config
+};
+
+/// A range of RAM nobody uses, in octets, whole frames, `start < end`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UsableRange {
+    /// First octet.
+    pub start: u64,
+    /// First octet beyond.
+    pub end: u64,
+}
+
+/// Why the machine could not be brought up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootError {
+    /// The loader did not map physical memory.
+    NoPhysicalMapping,
+    /// The memory map is unusable.
+    Frames(FrameError),
+    /// The page tables could not be taken over.
+    Paging(PagingError),
+    /// No memory for the boot CPU's descriptor tables or interrupt stacks.
+    Gdt(GdtError),
+    /// [`bring_up`] ran twice.
+    Twice,
+}
+
+/// The loader's answers, kept for the life of the kernel.
+#[derive(Debug)]
+pub struct BootRecord {
+    ranges: [UsableRange; MAX_RANGES],
+    range_count: usize,
+    /// Entries of the memory map that did not fit; 0 on every machine seen.
+    pub dropped_ranges: usize,
+    /// Physical address of the ACPI root pointer.
+    pub rsdp: Option<u64>,
+    /// The configuration file, exactly as written into the image; empty if the image has none.
+    pub ramdisk: &'static [u8],
+    /// What is added to an address in the kernel file to get the address it runs at.
+    pub image_offset: u64,
+    /// Physical address and length of the kernel file in memory.
+    pub image_file: (u64, u64),
+    /// Lowest address of the boot thread's stack; the page below is unmapped.
+    pub stack_bottom: u64,
+    /// Octets of the boot thread's stack.
+    pub stack_len: u64,
+}
+
+impl BootRecord {
+    /// The usable ranges of physical memory at boot, ascending.
+    #[must_use]
+    pub fn usable(&self) -> &[UsableRange] {
+        self.ranges.get(..self.range_count).unwrap_or(&[])
+    }
+}
+
+static RECORD: Once<BootRecord> = Once::new();
+static STAGE: AtomicU32 = AtomicU32::new(0);
+static STAGES: AtomicU32 = AtomicU32::new(0);
+
+/// Returns the loader's answers; `None` before [`bring_up`] took them.
+#[must_use]
+pub fn record() -> Option<&'static BootRecord> {
+    RECORD.get()
+}
+
+/// Says how many stages the boot will print.
+pub fn begin_stages(total: u32) {
+    // ORDERING: one CPU during boot.
+    STAGES.store(total, Ordering::Relaxed);
+}
+
+/// Announces the next stage of the boot, before it is tried.
+pub fn stage(what: &str) {
+    // ORDERING: one CPU during boot.
+    let number = STAGE.fetch_add(1, Ordering::Relaxed) + 1;
+    let total = STAGES.load(Ordering::Relaxed).max(number);
+    console::message(format_args!("[{number:2}/{total:2}] {what}\n"));
+}
+
+/// Takes the machine over from the loader: five stages, after which there are a console, traps, memory and a heap.
+///
+/// # Errors
+/// [`BootError`] names what was missing; the console works from the first stage on, so the caller can print it.
+pub fn bring_up(info: &'static mut BootInfo) -> Result<&'static BootRecord, BootError> {
+    console::init_serial();
+    stage("serial console");
+    stage("exceptions");
+    idt::init();
+    cpu::enable_protections();
+    if RECORD.get().is_some() {
+        return Err(BootError::Twice);
+    }
+    let phys_offset = info.physical_memory_offset.into_option().ok_or(BootError::NoPhysicalMapping)?;
+    let framebuffer = info.framebuffer.take();
+    let record = RECORD.call_once(|| capture(info));
+
+    stage("physical memory");
+    // SAFETY: the loader maps all of physical memory writable at this offset, the ranges are its free RAM, and this runs once.
+    let frames = unsafe { frame::init(record.usable(), phys_offset) }.map_err(BootError::Frames)?;
+    log::info!("memory: {} MiB usable in {} ranges", frames.total >> 8, record.usable().len());
+
+    stage("page tables and heap");
+    // SAFETY: same offset; nobody else touches the page tables from here on.
+    unsafe { paging::init(phys_offset, record) }.map_err(BootError::Paging)?;
+    heap::init((frames.total as u64 * FRAME_SIZE / 4) as usize);
+
+    stage("descriptor tables and interrupt stacks");
+    gdt::init_cpu(CpuId::BOOT).map_err(BootError::Gdt)?;
+    idt::use_interrupt_stacks();
+    let seal = paging::seal(record).map_err(BootError::Paging)?;
+    log::info!("paging: {seal}");
+    if let Some(framebuffer) = framebuffer {
+        console::init_framebuffer(framebuffer);
+    }
+    Ok(record)
+}
+
+/// Copies what we need out of the loader's structure.
+fn capture(info: &BootInfo) -> BootRecord {
+    let mut ranges = [UsableRange::default(); MAX_RANGES];
+    let (range_count, dropped_ranges) = collect_usable(&info.memory_regions, &mut ranges);
+    let ramdisk: &'static [u8] = match info.ramdisk_addr.into_option() {
+        // SAFETY: the loader mapped the file there, and nobody writes it (sealing makes it read-only).
+        Some(address) if info.ramdisk_len > 0 => unsafe {
+            core::slice::from_raw_parts(
+                core::ptr::with_exposed_provenance(address as usize),
+                info.ramdisk_len as usize,
+            )
+        },
+        _ => &[],
+    };
+    BootRecord {
+        ranges,
+        range_count,
+        dropped_ranges,
+        rsdp: info.rsdp_addr.into_option(),
+        ramdisk,
+        image_offset: info.kernel_image_offset,
+        image_file: (info.kernel_addr, info.kernel_len),
+        stack_bottom: info.kernel_stack_bottom,
+        stack_len: info.kernel_stack_len,
+    }
+}
+
+/// Writes the usable regions into `out`, whole frames only, ascending, neighbours joined; returns how many fit and how many not.
+fn collect_usable(regions: &[MemoryRegion], out: &mut [UsableRange]) -> (usize, usize) {
+    let (mut count, mut dropped) = (0, 0);
+    for region in regions.iter().filter(|region| region.kind == MemoryRegionKind::Usable) {
+        let range = UsableRange {
+            start: region.start.next_multiple_of(FRAME_SIZE),
+            end: region.end / FRAME_SIZE * FRAME_SIZE,
+        };
+        if range.start >= range.end {
+            continue;
+        }
+        let filled = out.get_mut(..count).unwrap_or_default();
+        if let Some(previous) = filled.iter_mut().find(|previous| previous.end == range.start) {
+            previous.end = range.end;
+        } else if let Some(slot) = out.get_mut(count) {
+            *slot = range;
+            count += 1;
+        } else {
+            dropped += 1;
+        }
+    }
+    if let Some(filled) = out.get_mut(..count) {
+        filled.sort_unstable_by_key(|range| range.start);
+    }
+    (count, dropped)
+}
+
+#[cfg(test)]
+mod tests {
+    use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
+
+    use super::{UsableRange, collect_usable};
+
+    fn region(start: u64, end: u64, kind: MemoryRegionKind) -> MemoryRegion {
+        MemoryRegion { start, end, kind }
+    }
+
+    #[test]
+    fn only_whole_usable_frames_are_kept_in_order() {
+        let regions = [
+            region(0x10_0000, 0x20_0000, MemoryRegionKind::Usable),
+            region(0x20_0000, 0x30_0000, MemoryRegionKind::Bootloader),
+            region(0x1001, 0x9_fc00, MemoryRegionKind::Usable),
+            region(0x5_0000_0000, 0x5_0000_0800, MemoryRegionKind::Usable),
+        ];
+        let mut out = [UsableRange::default(); 4];
+        assert_eq!(collect_usable(&regions, &mut out), (2, 0));
+        assert_eq!(out[0], UsableRange { start: 0x2000, end: 0x9_f000 });
+        assert_eq!(out[1], UsableRange { start: 0x10_0000, end: 0x20_0000 });
+    }
+
+    #[test]
+    fn neighbours_are_joined_and_overflow_is_counted() {
+        let regions = [
+            region(0x1000, 0x2000, MemoryRegionKind::Usable),
+            region(0x2000, 0x3000, MemoryRegionKind::Usable),
+            region(0x8000, 0x9000, MemoryRegionKind::Usable),
+        ];
+        let mut out = [UsableRange::default(); 1];
+        assert_eq!(collect_usable(&regions, &mut out), (1, 1));
+        assert_eq!(out[0], UsableRange { start: 0x1000, end: 0x3000 });
+    }
+}

@@ -1,0 +1,278 @@
+//! The console: serial line COM1 and, where the machine has one, the screen; and the message buffer behind `show log`.
+//!
+//! Whole lines enter a queue under a short lock; whoever finds nobody sending becomes the sender and moves the queue to the
+//! devices without holding that lock, so interrupts are never off for the length of a line at 115200 bit/s, and lines of several
+//! CPUs never mix. Two kinds of text: [`message`] (boot stages, `log`) is also kept in the message buffer; [`print`] (the command
+//! line's answers) is not.
+//!
+//! Context: any but NMI; never parks. A full queue is drained by the writer for a bounded time, then text is dropped and counted.
+//! The panic path ([`Emergency`]) bypasses all locks after a bounded wait.
+
+mod lines;
+mod logger;
+mod ring;
+mod screen;
+mod serial;
+
+use core::{
+    fmt::{self, Write},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering, fence},
+};
+
+use bootloader_api::info::FrameBuffer;
+use ksync::SpinLock;
+
+use self::{
+    lines::LineWriter,
+    ring::{History, Queue},
+    screen::Screen,
+    serial::Serial,
+};
+use crate::hooks;
+
+/// Octets of the message buffer.
+const HISTORY_SIZE: usize = 64 * 1024;
+/// Octets waiting for the devices.
+const QUEUE_SIZE: usize = 16 * 1024;
+/// Typed octets nobody has read yet.
+const INPUT_SIZE: usize = 256;
+/// How often a writer tries to make room in a full queue before it drops its text.
+const FULL_TRIES: u32 = 1_000_000;
+/// How often the sender looks at a serial line that takes nothing before it gives the piece up.
+const STALL_TRIES: u32 = 2_000_000;
+
+static QUEUE: SpinLock<Queue<QUEUE_SIZE>> = SpinLock::new(Queue::new());
+static HISTORY: SpinLock<History<HISTORY_SIZE>> = SpinLock::new(History::new());
+static INPUT: SpinLock<Queue<INPUT_SIZE>> = SpinLock::new(Queue::new());
+static SERIAL: SpinLock<Serial> = SpinLock::new(Serial::new());
+static SCREEN: SpinLock<Option<Screen>> = SpinLock::new(None);
+static SENDING: AtomicBool = AtomicBool::new(false);
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Prepares COM1 and the `log` backend; the first thing the kernel does. A machine without a serial port is fine.
+pub(crate) fn init_serial() {
+    SERIAL.lock().init();
+    logger::init();
+}
+
+/// Adds the screen, clears it and shows the boot so far.
+pub(crate) fn init_framebuffer(framebuffer: FrameBuffer) {
+    let Some(mut screen) = Screen::new(framebuffer) else {
+        log::warn!("console: the framebuffer's pixel format is not supported; serial only");
+        return;
+    };
+    HISTORY.lock().read(|piece| screen.write(piece));
+    log::debug!("console: screen of {} by {} characters", screen.columns(), screen.rows());
+    *SCREEN.lock() = Some(screen);
+}
+
+/// Writes text that is not kept: answers of the command line, its prompt and echo.
+///
+/// # Context
+/// Thread. A line is whole; a piece without a newline (a prompt) is sent as it is.
+pub fn print(arguments: fmt::Arguments<'_>) {
+    write_lines(arguments, &mut |piece| send(piece));
+}
+
+/// Writes text that is also kept in the message buffer.
+///
+/// # Context
+/// Any but NMI.
+pub fn message(arguments: fmt::Arguments<'_>) {
+    write_lines(arguments, &mut |piece| {
+        HISTORY.lock().push(piece);
+        send(piece);
+    });
+}
+
+fn write_lines(arguments: fmt::Arguments<'_>, sink: &mut dyn FnMut(&[u8])) {
+    let mut writer = LineWriter::new(sink);
+    // The writer accepts everything; an error could only come from a `Display` that gives up, and the rest is lost then.
+    let _ = writer.write_fmt(arguments);
+    writer.finish();
+}
+
+/// A [`fmt::Write`] onto [`print`], line by line.
+#[derive(Debug, Default)]
+pub struct Printer;
+
+impl Write for Printer {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        print(format_args!("{text}"));
+        Ok(())
+    }
+}
+
+/// Queues one piece and sends the queue unless somebody is doing that already.
+fn send(piece: &[u8]) {
+    for _ in 0..FULL_TRIES {
+        let queued = QUEUE.lock().push(piece);
+        drain();
+        if queued {
+            return;
+        }
+        core::hint::spin_loop();
+    }
+    // ORDERING: a statistic.
+    DROPPED.fetch_add(piece.len() as u64, Ordering::Relaxed);
+}
+
+/// Sends the queue to the devices, if nobody else is sending.
+fn drain() {
+    loop {
+        // ORDERING: acquire; pairs with the release below: the devices' state of the previous sender is visible.
+        if SENDING.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let mut chunk = [0; 64];
+        loop {
+            let count = QUEUE.lock().pop(&mut chunk);
+            if count == 0 {
+                break;
+            }
+            emit(chunk.get(..count).unwrap_or_default());
+        }
+        // ORDERING: release; pairs with the acquire above. The fence orders this store before the look at the queue: a writer
+        // that queued after our last pop and found us sending is seen here (its own order comes from the queue's lock).
+        SENDING.store(false, Ordering::Release);
+        fence(Ordering::SeqCst);
+        if QUEUE.lock().is_empty() {
+            return;
+        }
+    }
+}
+
+/// Writes octets to both devices; the serial line is waited for outside its lock, for a bounded time.
+fn emit(mut text: &[u8]) {
+    if let Some(screen) = SCREEN.lock().as_mut() {
+        screen.write(text);
+    }
+    let mut idle = 0;
+    while !text.is_empty() && idle < STALL_TRIES {
+        let sent = SERIAL.lock().send(text);
+        text = text.get(sent..).unwrap_or_default();
+        idle = if sent > 0 { 0 } else { idle + 1 };
+        core::hint::spin_loop();
+    }
+    // ORDERING: a statistic.
+    DROPPED.fetch_add(text.len() as u64, Ordering::Relaxed);
+}
+
+/// Returns the next typed octet: from the interrupt's queue, else straight from the line.
+///
+/// # Context
+/// Thread or interrupt; never waits.
+#[must_use]
+pub fn try_read() -> Option<u8> {
+    let mut octet = [0];
+    if INPUT.lock().pop(&mut octet) == 1 {
+        return Some(octet[0]);
+    }
+    SERIAL.lock().receive()
+}
+
+/// Lets the serial line interrupt on input (ISA IRQ 4); call it when [`on_serial_interrupt`] is wired to that vector.
+pub fn enable_input_interrupt() {
+    SERIAL.lock().enable_input_interrupt();
+}
+
+/// Moves what the serial line received into the input queue and wakes the reader.
+///
+/// # Context
+/// Interrupt. Input beyond the queue's 256 octets is dropped, as a terminal does.
+pub fn on_serial_interrupt() {
+    let mut any = false;
+    while let Some(octet) = SERIAL.lock().receive() {
+        any |= INPUT.lock().push(&[octet]);
+    }
+    if any {
+        hooks::console_input();
+    }
+}
+
+/// Calls `reader` with the message buffer, oldest first, in pieces that each hold whole lines or less; copies, so that no lock is
+/// held while `reader` prints. Text overwritten meanwhile is skipped.
+///
+/// # Context
+/// Thread.
+pub fn read_messages(mut reader: impl FnMut(&[u8])) {
+    let mut position = HISTORY.lock().start();
+    let mut piece = [0; 256];
+    loop {
+        let (next, count) = HISTORY.lock().copy_from(position, &mut piece);
+        if count == 0 {
+            return;
+        }
+        position = next;
+        reader(piece.get(..count).unwrap_or_default());
+    }
+}
+
+/// Octets of output that no device took.
+#[must_use]
+pub fn dropped_octets() -> u64 {
+    // ORDERING: a statistic.
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// Waits until everything queued has been sent, for a bounded time; answers whether it was.
+///
+/// # Context
+/// Thread: before power is cut.
+pub fn flush() -> bool {
+    for _ in 0..FULL_TRIES {
+        drain();
+        // ORDERING: acquire, pairs with the sender's release: when it is clear, the sender's octets are with the device.
+        if !SENDING.load(Ordering::Acquire) && QUEUE.lock().is_empty() {
+            return (0..STALL_TRIES).any(|_| SERIAL.lock().is_drained());
+        }
+        core::hint::spin_loop();
+    }
+    false
+}
+
+/// The panic path's writer: straight to the devices, around a lock whose holder has stopped.
+#[derive(Debug, Default)]
+pub struct Emergency;
+
+impl Emergency {
+    /// Tries per lock before it is bypassed.
+    const LOCK_TRIES: u32 = 100_000;
+
+    /// Sends what was queued before the panic, so that the report follows the last messages.
+    #[must_use]
+    pub fn begin() -> Self {
+        let mut chunk = [0; 64];
+        // Bounded: other CPUs may still be writing.
+        for _ in 0..QUEUE_SIZE / 64 {
+            let count = QUEUE.lock_bounded(Self::LOCK_TRIES).map_or(0, |mut queue| queue.pop(&mut chunk));
+            if count == 0 {
+                break;
+            }
+            Self::emit(chunk.get(..count).unwrap_or_default());
+        }
+        Self
+    }
+
+    fn emit(text: &[u8]) {
+        if let Some(mut screen) = SCREEN.lock_bounded(Self::LOCK_TRIES)
+            && let Some(screen) = screen.as_mut()
+        {
+            screen.write(text);
+        }
+        match SERIAL.lock_bounded(Self::LOCK_TRIES) {
+            Some(mut serial) => serial.send_all(text, STALL_TRIES),
+            None => Serial::send_around_the_lock(text, STALL_TRIES),
+        }
+    }
+}
+
+impl Write for Emergency {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if let Some(mut history) = HISTORY.lock_bounded(Self::LOCK_TRIES) {
+            history.push(text.as_bytes());
+        }
+        Self::emit(text.as_bytes());
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! The program headers of our own ELF file, to learn which pages hold code and which hold constants. Pure, host-tested.
+//!
+//! Source: System V ABI, chapter 5 (program header), 64-bit little endian.
+
+use core::ops::Range;
+
+const PT_LOAD: u32 = 1;
+const PT_GNU_RELRO: u32 = 0x6474_E552;
+const EXECUTE: u32 = 1;
+const WRITE: u32 = 2;
+const HEADER_SIZE: usize = 56;
+const PAGE: u64 = 4096;
+
+/// The running kernel's file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Image<'a> {
+    headers: &'a [u8],
+    offset: u64,
+}
+
+/// One program header, at the address it runs at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Segment {
+    kind: u32,
+    flags: u32,
+    start: u64,
+    end: u64,
+}
+
+impl<'a> Image<'a> {
+    /// Finds the program headers; `offset` is added to each address of the file. `None` if this is no 64-bit ELF file.
+    pub(crate) fn parse(file: &'a [u8], offset: u64) -> Option<Self> {
+        if file.get(..6)? != b"\x7FELF\x02\x01" || usize::from(u16_at(file, 54)?) != HEADER_SIZE {
+            return None;
+        }
+        let start = usize::try_from(u64_at(file, 32)?).ok()?;
+        let len = usize::from(u16_at(file, 56)?) * HEADER_SIZE;
+        Some(Self { headers: file.get(start..start.checked_add(len)?)?, offset })
+    }
+
+    fn segments(&self) -> impl Iterator<Item = Segment> {
+        let offset = self.offset;
+        self.headers.chunks_exact(HEADER_SIZE).filter_map(move |header| {
+            let start = u64_at(header, 16)?.wrapping_add(offset);
+            let end = start.checked_add(u64_at(header, 40)?)?;
+            Some(Segment { kind: u32_at(header, 0)?, flags: u32_at(header, 4)?, start, end })
+        })
+    }
+
+    /// Returns whether some executable segment has a page in common with `len` octets from `start`.
+    pub(crate) fn is_code(&self, start: u64, len: u64) -> bool {
+        self.segments()
+            .any(|segment| segment.kind == PT_LOAD && segment.flags & EXECUTE != 0 && overlaps(&segment.pages(), start, len))
+    }
+
+    /// Returns whether the range lies in the image and holds only what is never written once the kernel runs.
+    pub(crate) fn is_constant(&self, start: u64, len: u64) -> bool {
+        let mut inside = false;
+        let mut writable = false;
+        for segment in self.segments().filter(|segment| segment.kind == PT_LOAD && overlaps(&segment.pages(), start, len)) {
+            inside = true;
+            writable |= segment.flags & WRITE != 0;
+        }
+        let relro = self.segments().any(|segment| {
+            // Only pages that lie wholly in the relocated constants: the last one may share its page with data.
+            segment.kind == PT_GNU_RELRO && segment.start <= start && start + len <= segment.end / PAGE * PAGE
+        });
+        relro || (inside && !writable)
+    }
+}
+
+impl Segment {
+    fn pages(&self) -> Range<u64> {
+        self.start / PAGE * PAGE..self.end.next_multiple_of(PAGE)
+    }
+}
+
+fn overlaps(range: &Range<u64>, start: u64, len: u64) -> bool {
+    range.start < start + len && start < range.end
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::{EXECUTE, HEADER_SIZE, Image, PT_GNU_RELRO, PT_LOAD, WRITE};
+
+    fn file(segments: &[(u32, u32, u64, u64)]) -> Vec<u8> {
+        let mut file = std::vec![0_u8; 64];
+        file[..6].copy_from_slice(b"\x7FELF\x02\x01");
+        file[32] = 64;
+        file[54] = HEADER_SIZE as u8;
+        file[56] = segments.len() as u8;
+        for (kind, flags, start, len) in segments {
+            let mut header = [0_u8; HEADER_SIZE];
+            header[..4].copy_from_slice(&kind.to_le_bytes());
+            header[4..8].copy_from_slice(&flags.to_le_bytes());
+            header[16..24].copy_from_slice(&start.to_le_bytes());
+            header[40..48].copy_from_slice(&len.to_le_bytes());
+            file.extend_from_slice(&header);
+        }
+        file
+    }
+
+    #[test]
+    fn code_constants_and_data_are_told_apart_by_page() {
+        let file = file(&[
+            (PT_LOAD, 4, 0, 0x1800),
+            (PT_LOAD, 4 | EXECUTE, 0x2800, 0x1000),
+            (PT_LOAD, 4 | WRITE, 0x4000, 0x3000),
+            (PT_GNU_RELRO, 4, 0x4000, 0x1800),
+        ]);
+        let image = Image::parse(&file, 0x10_0000).expect("a good file");
+        assert!(image.is_constant(0x10_1000, 0x1000), "read-only data");
+        assert!(image.is_code(0x10_2000, 0x1000) && image.is_code(0x10_3000, 0x1000));
+        assert!(!image.is_code(0x10_4000, 0x1000) && image.is_constant(0x10_4000, 0x1000), "relocated constants");
+        assert!(!image.is_constant(0x10_5000, 0x1000), "shares its page with data");
+        assert!(!image.is_constant(0x20_0000, 0x1000) && !image.is_code(0x20_0000, 0x1000), "not the image");
+    }
+
+    #[test]
+    fn a_truncated_or_foreign_file_is_refused() {
+        let good = file(&[(PT_LOAD, 5, 0, 0x1000)]);
+        assert!(Image::parse(&good[..good.len() - 1], 0).is_none());
+        assert!(Image::parse(&good[..40], 0).is_none());
+        assert!(Image::parse(b"not an ELF file", 0).is_none());
+    }
+}

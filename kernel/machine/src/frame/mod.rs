@@ -1,0 +1,152 @@
+//! Physical memory, frame by frame: one bitmap for the whole machine.
+//!
+//! - [`allocate`]: one frame, from the top of memory downwards, for page tables, stacks and the heap.
+//! - [`allocate_run`]: contiguous frames from the bottom upwards under a [`RunRequest`] (alignment, boundary, highest address),
+//!   for DMA. The first MiB is touched only by requests whose `max_addr` lies inside it (the processor start page).
+//!
+//! Context: thread, or interrupt; one short spin lock; never blocks. Exhaustion is an error, never a panic.
+
+mod bitmap;
+
+use core::{ptr, slice};
+
+use ksync::SpinLock;
+use x86_64::PhysAddr;
+
+use self::bitmap::{FrameBitmap, Run};
+use crate::boot::UsableRange;
+
+/// Octets per frame.
+pub const FRAME_SIZE: u64 = 4096;
+
+/// Why a frame operation failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameError {
+    /// No free memory satisfies the request.
+    Exhausted,
+    /// The request contradicts itself: no frames, an alignment or boundary that is no power of two, a run beyond its boundary.
+    Impossible,
+    /// The frames to free are not all allocated: the caller's books are wrong and nothing was freed.
+    NotAllocated,
+    /// There is no usable memory map yet, or it held nothing usable.
+    NotReady,
+}
+
+/// What a contiguous allocation must satisfy; addresses and distances in octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunRequest {
+    /// Number of contiguous frames.
+    pub frames: usize,
+    /// Power of two the start is a multiple of; at least [`FRAME_SIZE`] in effect.
+    pub alignment: u64,
+    /// Power of two whose multiples the run must not cross, or 0 for none.
+    pub boundary: u64,
+    /// The highest address the run may include.
+    pub max_addr: u64,
+}
+
+impl RunRequest {
+    /// A run of `frames` anywhere.
+    #[must_use]
+    pub const fn new(frames: usize) -> Self {
+        Self { frames, alignment: FRAME_SIZE, boundary: 0, max_addr: u64::MAX }
+    }
+
+    /// A run that holds `octets`, anywhere.
+    #[must_use]
+    pub const fn octets(octets: usize) -> Self {
+        Self::new(octets.div_ceil(FRAME_SIZE as usize))
+    }
+}
+
+/// How much physical memory there is; counts of frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameUsage {
+    /// Frames handed to the allocator at boot.
+    pub total: usize,
+    /// Frames free now.
+    pub free: usize,
+}
+
+static FRAMES: SpinLock<Option<FrameBitmap<'static>>> = SpinLock::new(None);
+
+/// Builds the bitmap in the highest usable range that can hold it and frees everything else.
+///
+/// # Errors
+/// [`FrameError::NotReady`] if no range can hold the bitmap.
+///
+/// # Safety
+/// Called once; `ranges` are RAM nobody uses, and `phys_offset` is where all physical memory is mapped writable.
+pub(crate) unsafe fn init(ranges: &[UsableRange], phys_offset: u64) -> Result<FrameUsage, FrameError> {
+    let frames = ranges.iter().map(|range| range.end / FRAME_SIZE).max().unwrap_or(0) as usize;
+    let words = frames.div_ceil(64);
+    let map_size = (words as u64 * 8).next_multiple_of(FRAME_SIZE);
+    let home = ranges.iter().rev().find(|range| range.end - range.start >= map_size).ok_or(FrameError::NotReady)?;
+    let map_start = home.end - map_size;
+    let words_ptr = ptr::with_exposed_provenance_mut::<u64>((phys_offset + map_start) as usize);
+    // SAFETY: the range is unused RAM, mapped writable at the offset, and is withheld from the free frames below.
+    unsafe { ptr::write_bytes(words_ptr, 0, words) };
+    // SAFETY: as above; initialised by the line before, and referenced by nobody else.
+    let storage: &'static mut [u64] = unsafe { slice::from_raw_parts_mut(words_ptr, words) };
+    let mut bitmap = FrameBitmap::new(storage, frames);
+    for range in ranges {
+        let end = if range.start == home.start { map_start } else { range.end };
+        // Frame 0 stays out: address 0 must never be a valid answer.
+        let first = (range.start / FRAME_SIZE).max(1) as usize;
+        bitmap.add_free(first, (end / FRAME_SIZE) as usize);
+    }
+    let usage = FrameUsage { total: bitmap.free(), free: bitmap.free() };
+    *FRAMES.lock() = Some(bitmap);
+    Ok(usage)
+}
+
+/// Allocates one frame with undefined contents.
+///
+/// # Errors
+/// [`FrameError::Exhausted`], or [`FrameError::NotReady`] during early boot.
+pub fn allocate() -> Result<PhysAddr, FrameError> {
+    let mut frames = FRAMES.lock();
+    let bitmap = frames.as_mut().ok_or(FrameError::NotReady)?;
+    bitmap.allocate_one().map(address_of).ok_or(FrameError::Exhausted)
+}
+
+/// Allocates contiguous frames with undefined contents and returns where they start.
+///
+/// # Errors
+/// [`FrameError::Exhausted`] or [`FrameError::Impossible`].
+pub fn allocate_run(request: &RunRequest) -> Result<PhysAddr, FrameError> {
+    let run = Run::from_request(request)?;
+    let mut frames = FRAMES.lock();
+    let bitmap = frames.as_mut().ok_or(FrameError::NotReady)?;
+    bitmap.allocate_run(&run).map(address_of).ok_or(FrameError::Exhausted)
+}
+
+/// Gives `frames` frames from `start` back.
+///
+/// # Errors
+/// [`FrameError::NotAllocated`] if any of them is free or unknown; then nothing changes.
+///
+/// # Safety
+/// Nobody uses the memory any more: no mapping for others, no device.
+pub unsafe fn free(start: PhysAddr, frames: usize) -> Result<(), FrameError> {
+    let mut guard = FRAMES.lock();
+    let bitmap = guard.as_mut().ok_or(FrameError::NotReady)?;
+    bitmap.free_run((start.as_u64() / FRAME_SIZE) as usize, frames)
+}
+
+/// Returns the figures for `show memory`.
+#[must_use]
+pub fn usage() -> FrameUsage {
+    FRAMES.lock().as_ref().map_or(FrameUsage::default(), |bitmap| FrameUsage { total: bitmap.total(), free: bitmap.free() })
+}
+
+/// As [`usage`], but gives up when the lock's holder has been stopped: for panic reports.
+pub(crate) fn usage_bounded() -> Option<FrameUsage> {
+    let guard = FRAMES.lock_bounded(10_000)?;
+    guard.as_ref().map(|bitmap| FrameUsage { total: bitmap.total(), free: bitmap.free() })
+}
+
+/// Returns where frame `index` starts.
+fn address_of(index: usize) -> PhysAddr {
+    PhysAddr::new(index as u64 * FRAME_SIZE)
+}

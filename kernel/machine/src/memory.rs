@@ -1,0 +1,99 @@
+//! Owned physical memory, contiguous and mapped: what DMA buffers and the packet pool are made of.
+//!
+//! [`PhysMemory`] is a run of frames seen through the physical mapping; dropping it gives the frames back. Context: thread.
+
+use core::ptr::NonNull;
+
+use x86_64::PhysAddr;
+
+use crate::{
+    frame::{self, FRAME_SIZE, FrameError, RunRequest},
+    paging,
+};
+
+/// A contiguous, zeroed run of frames that belongs to the holder.
+#[derive(Debug)]
+pub struct PhysMemory {
+    start: PhysAddr,
+    pointer: NonNull<u8>,
+    frames: usize,
+}
+
+// SAFETY: the value owns its memory; nothing in it is bound to a CPU.
+unsafe impl Send for PhysMemory {}
+
+impl PhysMemory {
+    /// Allocates a zeroed run.
+    ///
+    /// # Errors
+    /// As [`frame::allocate_run`].
+    pub fn allocate(request: &RunRequest) -> Result<Self, FrameError> {
+        let start = frame::allocate_run(request)?;
+        let Some(pointer) = paging::phys_to_virt(start) else {
+            // SAFETY: allocated above, never used; freeing what was just allocated cannot fail.
+            let _ = unsafe { frame::free(start, request.frames) };
+            return Err(FrameError::NotReady);
+        };
+        // SAFETY: the frames are ours and lie inside the physical mapping, which covers all RAM.
+        unsafe { pointer.write_bytes(0, request.frames * FRAME_SIZE as usize) };
+        Ok(Self { start, pointer, frames: request.frames })
+    }
+
+    /// Physical address of the first octet.
+    #[must_use]
+    pub fn phys(&self) -> PhysAddr {
+        self.start
+    }
+
+    /// Address of the first octet.
+    #[must_use]
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        self.pointer
+    }
+
+    /// Octets.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.frames * FRAME_SIZE as usize
+    }
+
+    /// Never true: empty runs cannot be allocated.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.frames == 0
+    }
+
+    /// Makes the memory permanent and returns it as a slice (the packet pool).
+    #[must_use]
+    pub fn into_static(self) -> &'static mut [u8] {
+        let (pointer, len) = (self.pointer, self.len());
+        core::mem::forget(self);
+        // SAFETY: the frames are ours, initialised, and by the line above never freed.
+        unsafe { core::slice::from_raw_parts_mut(pointer.as_ptr(), len) }
+    }
+
+    /// Gives up ownership without freeing: for interfaces that speak in addresses. [`PhysMemory::from_raw`] takes it back.
+    #[must_use]
+    pub fn into_raw(self) -> (PhysAddr, NonNull<u8>, usize) {
+        let parts = (self.start, self.pointer, self.frames);
+        core::mem::forget(self);
+        parts
+    }
+
+    /// Takes back what [`PhysMemory::into_raw`] gave up; `None` if the address is not mapped physical memory.
+    ///
+    /// # Safety
+    /// `start` and `frames` come from one `into_raw`, are taken back once, and nobody else uses the memory.
+    #[must_use]
+    pub unsafe fn from_raw(start: PhysAddr, frames: usize) -> Option<Self> {
+        paging::phys_to_virt(start).map(|pointer| Self { start, pointer, frames })
+    }
+}
+
+impl Drop for PhysMemory {
+    fn drop(&mut self) {
+        // SAFETY: the value owned the frames, and it is going away.
+        let freed = unsafe { frame::free(self.start, self.frames) };
+        debug_assert!(freed.is_ok(), "frames of a live PhysMemory were not allocated");
+    }
+}

@@ -1,0 +1,92 @@
+//! Sealing the address space after boot: W^X everywhere, nothing in the lower half.
+//!
+//! The loader maps by its own rules; here every page of the upper half is compared with what the kernel file says about it, and
+//! rights are only ever taken away: code is never writable, everything but code is never executable, the configuration file is
+//! read-only. The lower half (the loader's identity-mapped switch code and descriptor table) is dropped.
+
+use core::fmt;
+
+use x86_64::{PhysAddr, VirtAddr, structures::paging::PageTable};
+
+use super::{PagingError, SPACE, flush_all, phys_to_virt, walk};
+use crate::{boot::BootRecord, elf};
+
+/// What sealing found and changed; counts of pages of any size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seal {
+    /// Pages looked at.
+    pub pages: u32,
+    /// Pages that hold code.
+    pub code: u32,
+    /// Pages that were writable and executable.
+    pub both: u32,
+    /// Pages whose rights were reduced.
+    pub repaired: u32,
+    /// Top-level entries of the lower half that were dropped.
+    pub dropped: u32,
+}
+
+impl fmt::Display for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pages, code, both, repaired, dropped } = self;
+        write!(f, "{pages} pages, {code} executable, {both} were writable too, {repaired} repaired, {dropped} low entries dropped")
+    }
+}
+
+/// Checks and repairs the rights of every mapped page and empties the lower half.
+///
+/// # Errors
+/// [`PagingError::BadImage`] if the kernel file in memory does not describe the running kernel.
+///
+/// # Context
+/// The boot CPU, before other processors run, with our own descriptor tables loaded (the loader's are in the lower half).
+pub fn seal(record: &BootRecord) -> Result<Seal, PagingError> {
+    let (file_start, file_len) = record.image_file;
+    let file = phys_to_virt(PhysAddr::new(file_start)).ok_or(PagingError::BadImage)?;
+    // SAFETY: the loader keeps the file in memory it never calls usable, inside the physical mapping; nobody writes it.
+    let file = unsafe { core::slice::from_raw_parts(file.as_ptr(), file_len as usize) };
+    let image = elf::Image::parse(file, record.image_offset).ok_or(PagingError::BadImage)?;
+    let here = seal as fn(&BootRecord) -> Result<Seal, PagingError> as usize as u64;
+    if !image.is_code(here, 1) {
+        return Err(PagingError::BadImage);
+    }
+    let ramdisk = record.ramdisk.as_ptr_range();
+    let ramdisk = ramdisk.start.addr() as u64..ramdisk.end.addr() as u64;
+
+    let mut guard = SPACE.lock();
+    let space = guard.as_mut().ok_or(PagingError::NotReady)?;
+    let mut seal = Seal { dropped: drop_lower_half(space.level_4_table_mut()), ..Seal::default() };
+    let mut rights = |leaf: &walk::Leaf| {
+        let code = image.is_code(leaf.virt, leaf.size);
+        let constant = ramdisk.start < leaf.virt + leaf.size && leaf.virt < ramdisk.end;
+        let write = !code && !constant && !image.is_constant(leaf.virt, leaf.size);
+        seal.pages += 1;
+        seal.code += u32::from(code);
+        seal.both += u32::from(leaf.writable && leaf.executable);
+        seal.repaired += u32::from((leaf.writable && !write) || (leaf.executable && !code));
+        (write, code)
+    };
+    // SAFETY: the tables are locked, and only rights that the kernel file does not grant are taken away.
+    unsafe { walk::for_each_leaf(&mut rights) };
+    flush_all();
+    Ok(seal)
+}
+
+/// Clears the lower half of the root table and returns how many entries it had.
+fn drop_lower_half(root: &mut PageTable) -> u32 {
+    let mut dropped = 0;
+    for entry in root.iter_mut().take(256).filter(|entry| !entry.is_unused()) {
+        entry.set_unused();
+        dropped += 1;
+    }
+    dropped
+}
+
+/// Returns whether `address` is mapped; takes no lock.
+///
+/// # Context
+/// Any, including NMI.
+#[must_use]
+pub fn is_mapped(address: u64) -> bool {
+    VirtAddr::try_new(address).is_ok() && walk::is_mapped(address)
+}

@@ -1,0 +1,105 @@
+//! A read-only walk over the page tables, and permission bits changed in place.
+//!
+//! Used by the sealing pass and by the trap report, which wants to know whether a page is mapped without taking a lock.
+
+use x86_64::{
+    PhysAddr,
+    registers::control::Cr3,
+    structures::paging::{PageTable, PageTableFlags},
+};
+
+use super::phys_to_virt;
+
+/// A mapped page.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaf {
+    /// First virtual address.
+    pub(super) virt: u64,
+    /// Octets.
+    pub(super) size: u64,
+    /// Some level on the way does not allow writing.
+    pub(super) writable: bool,
+    /// No level on the way forbids execution.
+    pub(super) executable: bool,
+}
+
+/// Returns the table at `frame` for reading and writing.
+///
+/// # Safety
+/// `frame` holds a page table, and nobody else holds a reference to it.
+unsafe fn table_at<'a>(frame: PhysAddr) -> Option<&'a mut PageTable> {
+    let pointer = phys_to_virt(frame)?.cast::<PageTable>();
+    // SAFETY: frames of page tables are page aligned, inside the physical mapping, and by contract unshared.
+    Some(unsafe { &mut *pointer.as_ptr() })
+}
+
+/// Calls `change` for each mapped page of the upper half and stores the permissions it answers (writable, executable).
+///
+/// # Safety
+/// Nobody else changes the tables meanwhile, and `change` takes no right away that code still needs.
+pub(super) unsafe fn for_each_leaf(change: &mut dyn FnMut(&Leaf) -> (bool, bool)) {
+    let root = Cr3::read().0.start_address();
+    // SAFETY: the active root table; exclusive by the caller's contract.
+    unsafe { visit(root, 4, 0xFFFF, true, true, change) };
+}
+
+/// Visits one table; `prefix` is the virtual address above this level's bits.
+///
+/// # Safety
+/// As [`for_each_leaf`].
+unsafe fn visit(
+    frame: PhysAddr,
+    level: u32,
+    prefix: u64,
+    writable: bool,
+    executable: bool,
+    change: &mut dyn FnMut(&Leaf) -> (bool, bool),
+) {
+    // SAFETY: the parent entry (or CR3) says this frame is a table.
+    let Some(table) = (unsafe { table_at(frame) }) else { return };
+    let shift = 12 + 9 * (level - 1);
+    for (index, entry) in table.iter_mut().enumerate() {
+        let flags = entry.flags();
+        if !flags.contains(PageTableFlags::PRESENT) || (level == 4 && index < 256) {
+            continue;
+        }
+        let writable = writable && flags.contains(PageTableFlags::WRITABLE);
+        let executable = executable && !flags.contains(PageTableFlags::NO_EXECUTE);
+        let address = (prefix << 9) | index as u64;
+        let is_leaf = level == 1 || (level < 4 && flags.contains(PageTableFlags::HUGE_PAGE));
+        if !is_leaf {
+            // SAFETY: a present entry without the size bit names a table.
+            unsafe { visit(entry.addr(), level - 1, address, writable, executable, change) };
+            continue;
+        }
+        let leaf = Leaf { virt: address << shift, size: 1 << shift, writable, executable };
+        let (keep_write, keep_execute) = change(&leaf);
+        let mut new = flags;
+        new.set(PageTableFlags::WRITABLE, flags.contains(PageTableFlags::WRITABLE) && keep_write);
+        new.set(PageTableFlags::NO_EXECUTE, flags.contains(PageTableFlags::NO_EXECUTE) || !keep_execute);
+        if new != flags {
+            entry.set_flags(new);
+        }
+    }
+}
+
+/// Returns whether `address` is mapped, without a lock: for trap reports and guarded reads.
+pub(crate) fn is_mapped(address: u64) -> bool {
+    let mut frame = Cr3::read().0.start_address();
+    for level in (1..=4_u32).rev() {
+        let shift = 12 + 9 * (level - 1);
+        // SAFETY: walks from CR3 along present entries; read through a raw pointer, no reference to a live table is kept.
+        let Some(pointer) = phys_to_virt(frame) else { return false };
+        let index = (address >> shift) as usize & 511;
+        // SAFETY: `index` is below 512, so the entry lies inside the table's frame.
+        let entry = unsafe { pointer.cast::<u64>().add(index).read_volatile() };
+        if entry & 1 == 0 {
+            return false;
+        }
+        if level == 1 || (level < 4 && entry & (1 << 7) != 0) {
+            return true;
+        }
+        frame = PhysAddr::new_truncate(entry & 0x000F_FFFF_FFFF_F000);
+    }
+    false
+}
