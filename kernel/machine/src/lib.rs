@@ -38,6 +38,7 @@ pub mod paging;
 pub mod panic;
 pub mod pci_config;
 pub mod percpu;
+pub mod platform;
 pub mod ports;
 pub mod reset;
 pub mod smp;
