@@ -29,6 +29,10 @@ pub enum Error {
     StillUnmasked,
     /// Master requests are still pending after the budget.
     MasterPending,
+    /// Somebody holds the transmit lock and does not let go.
+    TransmitWedged,
+    /// The port is in no state for this: started already, or stopped.
+    State,
 }
 
 impl fmt::Display for Error {
@@ -44,6 +48,8 @@ impl fmt::Display for Error {
             Self::NoBuffers => "no packet buffers for the receive ring",
             Self::StillUnmasked => "interrupt mask did not take",
             Self::MasterPending => "master requests are pending",
+            Self::TransmitWedged => "transmit lock is held and not released",
+            Self::State => "not possible in this state of the port",
         })
     }
 }
@@ -51,7 +57,7 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 /// A busy wait, given by the machine (or a model, which lets its device take a step meanwhile).
-pub trait Delay {
+pub trait Delay: Send + Sync {
     /// Waits about `micros` microseconds.
     ///
     /// # Context

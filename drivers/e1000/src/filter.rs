@@ -53,7 +53,8 @@ impl ReceiveFilter {
 pub const fn hash(group: MacAddr) -> (u8, u32) {
     let [.., fifth, sixth] = group.octets();
     let hash = (fifth >> 4) as u16 | (sixth as u16) << 4;
-    ((hash >> 5) as u8 & (MTA_WORDS - 1), 1 << (hash & 31))
+    let [word, _] = (hash >> 5).to_le_bytes();
+    (word & (MTA_WORDS - 1), 1 << (hash & 31))
 }
 
 /// Writes the station address into entry 0 and invalidates the other entries.

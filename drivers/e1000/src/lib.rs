@@ -1,4 +1,61 @@
-//! Driver for the Intel e1000 family (82540EM).
+//! Driver for Intel's 8254x family: 82540EM and its relatives with INTx and legacy descriptors.
+//!
+//! [`Adapter::attach`] makes an [`Attached`]: the shared [`Adapter`] (sends, answers questions, stops) and the [`RxRing`],
+//! which one interrupt thread owns. Registers are reached through [`RegisterIo`], time through [`Delay`], memory through
+//! `bus_dma`: the driver has no unsafe code and runs on a host against `nic_model`.
+//!
+//! # The walk of a frame
+//! [`Adapter::filter`] (interrupt: mine? mask) → [`RxRing::service`] (thread: swap buffers, hand frames to the sink, one
+//! RDT) → … → `Adapter::transmit` of the outgoing port (lock, reclaim, fill, one TDT) → [`Adapter::unmask`].
+//!
+//! # Life of a port
+//! attach → [`start`](Adapter::start) → traffic, [`tick`](Adapter::tick) once a second → [`close_ingress`] → drain →
+//! [`mask_interrupts`] → (ithread joined) → [`stop_dma`] → [`teardown`]. A device that reads all ones is `Gone`:
+//! everything refuses, nothing is freed. Every wait for the device is bounded.
+//!
+//! [`close_ingress`]: Adapter::close_ingress
+//! [`mask_interrupts`]: Adapter::mask_interrupts
+//! [`stop_dma`]: Adapter::stop_dma
+//! [`teardown`]: Adapter::teardown
+//!
+//! Source: Intel, "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual" (section numbers all
+//! over are of that manual).
 
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod adapter;
+mod attach;
+mod config;
+pub mod desc;
+pub mod eeprom;
+mod error;
+pub mod filter;
+mod hardware;
+mod intr;
+mod link;
+pub mod regs;
+mod rx;
+mod stats;
+mod stop;
+mod tick;
+mod tx;
+mod variant;
+
+pub use adapter::{Adapter, Phase};
+pub use attach::Attached;
+pub use config::{Config, Moderation};
+pub use error::{Delay, Error};
+pub use filter::ReceiveFilter;
+pub use intr::FilterCause;
+pub use link::{Duplex, LinkState, Speed};
+pub use regs::{Reg, RegisterIo, Stat};
+pub use rx::RxRing;
+pub use stats::HardwareTotals;
+pub use stop::{DmaStopped, Leftovers, TeardownError, TornDown};
+pub use tick::{TickReport, TxHang};
+pub use variant::{DmaStop, EerdLayout, VARIANTS, VENDOR_INTEL, Variant};

@@ -1,0 +1,282 @@
+//! The adapter: one port, shared by everybody who sends through it or asks about it.
+//!
+//! Key types: [`Adapter`], which implements [`Interface`], and its [`Phase`]. The receive ring is not in here: it belongs
+//! to its ithread, see [`RxRing`](crate::RxRing). The one lock is the transmit lock.
+
+use alloc::sync::Arc;
+use core::{fmt, time::Duration};
+
+use ifnet::{IfStatistics, Interface, TxOutcome, TxRefusal};
+use ksync::{
+    CachePadded, SpinLock,
+    atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
+    counter::{Counter, SharedCounter},
+};
+use pktbuf::{PacketBatch, PoolCache};
+use wire::MacAddr;
+
+use crate::{
+    attach::Tags,
+    config::Moderation,
+    error::Delay,
+    filter::ReceiveFilter,
+    link::LinkState,
+    regs::{RegisterIo, Stat},
+    stats::{HardwareTotals, RxCounters, TxCounters},
+    tx::{EncapError, Finished, HEADER, TxRing},
+    variant::Variant,
+};
+
+/// What an adapter is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Set up, neither receiving nor sending.
+    Attached,
+    /// Receiving (unless the ingress is closed) and sending.
+    Running,
+    /// A reset was not acknowledged; only stopping is possible.
+    Failed,
+    /// Stopped for good.
+    Stopped,
+    /// The device has left the bus.
+    Gone,
+}
+
+/// Octets of a VLAN tag, which a frame may carry beyond the MTU (IEEE 802.1Q).
+const VLAN_TAG: usize = 4;
+
+/// One port of the 8254x family.
+///
+/// # Context
+/// See each method. In short: [`filter`](Self::filter) in interrupt context, everything else in threads.
+pub struct Adapter<R> {
+    /// Name of the port; this very allocation is the identity that receive ring and proofs are checked against.
+    pub(crate) name: Arc<str>,
+    pub(crate) regs: R,
+    pub(crate) delay: &'static dyn Delay,
+    pub(crate) variant: &'static Variant,
+    pub(crate) mac: MacAddr,
+    pub(crate) mtu: u16,
+    pub(crate) moderation: Moderation,
+    pub(crate) watchdog: Duration,
+    /// A [`Phase`]. Leaves `Running` before the transmit lock is passed through, so that who finds `Running` under the
+    /// lock may touch the ring.
+    pub(crate) phase: AtomicU8,
+    /// Whether frames may come in from the wire.
+    pub(crate) ingress_open: AtomicBool,
+    /// The shutdown has masked the device; [`unmask`](Self::unmask) does nothing any more.
+    pub(crate) masked_for_good: AtomicBool,
+    /// The watchdog wants the ithread to reset the device.
+    pub(crate) recover: AtomicBool,
+    /// Interrupt causes the filter has read and nobody has looked at.
+    pub(crate) causes: AtomicU32,
+    /// A packed [`LinkState`].
+    pub(crate) link: AtomicU32,
+    /// The filter modes of RCTL in force.
+    pub(crate) mode: AtomicU32,
+    /// Protects: the transmit ring; held across: one batch, without waiting. `None` after teardown.
+    pub(crate) tx: CachePadded<SpinLock<Option<TxRing>>>,
+    /// Written under the transmit lock.
+    pub(crate) sent: CachePadded<TxCounters>,
+    /// Written by the ithread.
+    pub(crate) rx: CachePadded<RxCounters>,
+    pub(crate) interrupts: Counter,
+    pub(crate) strays: Counter,
+    pub(crate) watchdog_resets: SharedCounter,
+    pub(crate) link_changes: SharedCounter,
+    /// Protects: the sums of the statistics registers; held across: one collection.
+    pub(crate) hardware: SpinLock<HardwareTotals>,
+    /// Protects: what the receiver lets through; held across: writing the filter tables.
+    pub(crate) receive_filter: SpinLock<ReceiveFilter>,
+    /// Protects: the tags until teardown; held across: taking them.
+    pub(crate) tags: SpinLock<Option<Tags>>,
+}
+
+impl<R: RegisterIo> Adapter<R> {
+    /// Returns what the port is doing.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        // ORDERING: acquire pairs with the release in `set_phase`.
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Attached,
+            1 => Phase::Running,
+            2 => Phase::Failed,
+            3 => Phase::Stopped,
+            _ => Phase::Gone,
+        }
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        // ORDERING: pairs with the acquire in `phase`.
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// Notes that the device has left the bus; returns whether that is news.
+    pub(crate) fn mark_gone(&self) -> bool {
+        // ORDERING: as in `set_phase`; both ways, since the old value decides.
+        self.phase.swap(Phase::Gone as u8, Ordering::AcqRel) != Phase::Gone as u8
+    }
+
+    /// Returns the part.
+    #[must_use]
+    pub fn variant(&self) -> &'static Variant {
+        self.variant
+    }
+
+    /// Returns the state of the link.
+    #[must_use]
+    pub fn link(&self) -> LinkState {
+        LinkState::from_word(self.link.load(Ordering::Relaxed))
+    }
+
+    /// Returns the sums of the device's own counters, as of the last [`tick`](Self::tick).
+    #[must_use]
+    pub fn hardware_totals(&self) -> HardwareTotals {
+        *self.hardware.lock()
+    }
+
+    /// Returns the interrupts that were not this port's.
+    #[must_use]
+    pub fn stray_interrupts(&self) -> u64 {
+        self.strays.get()
+    }
+
+    /// Returns the registers, for tests and for the debugger. Writing them behind the driver's back is at the caller's
+    /// risk; memory stays safe, since the device knows only the addresses bus_dma gave out.
+    #[inline]
+    pub fn regs(&self) -> &R {
+        &self.regs
+    }
+
+    #[inline]
+    pub(crate) fn may_receive(&self) -> bool {
+        self.phase() == Phase::Running
+    }
+
+    /// Returns the longest frame without FCS that can be sent.
+    fn longest(&self) -> usize {
+        let by_mtu = usize::from(self.mtu) + HEADER + VLAN_TAG;
+        by_mtu.min(usize::from(self.variant.max_frame) - 4)
+    }
+
+    fn transmit_locked(
+        &self,
+        ring: &mut Option<TxRing>,
+        batch: &mut PacketBatch,
+        finished: &mut Finished,
+    ) -> Result<u32, (u32, TxRefusal)> {
+        let running = self.phase() == Phase::Running;
+        let Some(ring) = ring.as_mut().filter(|ring| running && !ring.paused) else {
+            return Err((0, TxRefusal::NotRunning));
+        };
+        ring.reclaim(finished, &self.sent);
+        if !self.link_up() {
+            return Err((0, TxRefusal::LinkDown));
+        }
+        let (mut accepted, mut octets) = (0, 0);
+        let refused = loop {
+            let Some(front) = batch.front() else { break None };
+            if front.len() > self.longest() {
+                break Some(TxRefusal::TooLong);
+            }
+            if ring.free() == 0 {
+                ring.reclaim(finished, &self.sent);
+            }
+            let Some(packet) = batch.pop() else { break None };
+            match ring.encap(packet) {
+                Ok(len) => octets += len as u64,
+                Err(EncapError::NoRoom(packet)) => {
+                    // It has just left the front, so there is room for it.
+                    let _ = batch.push_front(packet);
+                    break Some(TxRefusal::RingFull);
+                }
+                Err(EncapError::Unsendable(packet)) => {
+                    self.sent.discarded.bump();
+                    finished.push(packet);
+                }
+            }
+            accepted += 1;
+        };
+        ring.flush(&self.regs);
+        self.sent.packets.add(u64::from(accepted));
+        self.sent.octets.add(octets);
+        if refused == Some(TxRefusal::RingFull) {
+            self.sent.ring_full.add(batch.len() as u64);
+        }
+        refused.map_or(Ok(accepted), |why| Err((accepted, why)))
+    }
+}
+
+impl<R: RegisterIo> Interface for Adapter<R> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn mac(&self) -> MacAddr {
+        self.mac
+    }
+
+    fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    fn link_up(&self) -> bool {
+        self.link().is_up()
+    }
+
+    /// Closing the ingress does not end this: what was received is still forwarded.
+    fn running(&self) -> bool {
+        self.phase() == Phase::Running
+    }
+
+    fn transmit(&self, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome {
+        if batch.is_empty() {
+            return TxOutcome::all(0);
+        }
+        let mut finished = Finished::new();
+        let result = {
+            let mut ring = self.tx.lock();
+            self.transmit_locked(&mut ring, batch, &mut finished)
+        };
+        // After unlocking: the cache may have to go to the pool, which has a lock of its own.
+        for packet in finished {
+            cache.recycle(packet);
+        }
+        match result {
+            Ok(accepted) => TxOutcome::all(accepted),
+            Err((accepted, why)) => TxOutcome::refused(accepted, why),
+        }
+    }
+
+    fn statistics(&self) -> IfStatistics {
+        let hardware = self.hardware_totals();
+        let (rx, tx) = (&self.rx, &self.sent);
+        IfStatistics {
+            rx_packets: rx.packets.get(),
+            rx_octets: rx.octets.get(),
+            rx_multicast: rx.multicast.get(),
+            rx_broadcast: rx.broadcast.get(),
+            rx_missed: hardware.get(Stat::Mpc),
+            rx_no_buffer: rx.no_buffer.get(),
+            rx_crc_errors: rx.crc_errors.get() + hardware.get(Stat::Crcerrs),
+            rx_length_errors: rx.length_errors.get() + hardware.sum(&[Stat::Ruc, Stat::Rfc, Stat::Roc, Stat::Rjc]),
+            rx_errors: rx.errors.get() + hardware.sum(&[Stat::Algnerrc, Stat::Rxerrc, Stat::Sec]),
+            tx_packets: tx.packets.get(),
+            tx_octets: tx.octets.get(),
+            tx_done: tx.done.get(),
+            tx_ring_full: tx.ring_full.get(),
+            tx_discarded: tx.discarded.get(),
+            tx_errors: hardware.sum(&[Stat::Ecol, Stat::Latecol]),
+            watchdog_resets: self.watchdog_resets.get(),
+            link_changes: self.link_changes.get(),
+            interrupts: self.interrupts.get(),
+        }
+    }
+}
+
+impl<R> fmt::Debug for Adapter<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Adapter").field("name", &self.name).field("mac", &self.mac).finish_non_exhaustive()
+    }
+}

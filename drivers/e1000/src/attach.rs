@@ -1,0 +1,208 @@
+//! Attach: from a register window to a port, or back to nothing.
+//!
+//! Key types: [`Attached`], [`Tags`]. Whatever fails, everything made before is undone in reverse order: no map, memory
+//! or tag is left and every buffer is home. The device is reset first, so it does no DMA while any of this happens.
+
+use alloc::{string::String, sync::Arc, vec::Vec};
+
+use bus_dma::{Constraints, DmaError, DmaMap, DmaMem, DmaTag, FromDevice, ToDevice};
+use ifnet::IfIndex;
+use ksync::{
+    CachePadded, SpinLock,
+    atomic::{AtomicBool, AtomicU8, AtomicU32},
+    counter::{Counter, SharedCounter},
+};
+use pktbuf::{FRAME_STRIDE, PacketPool};
+use wire::MacAddr;
+
+use crate::{
+    adapter::{Adapter, Phase},
+    config::Config,
+    desc, eeprom,
+    error::{Delay, Error},
+    hardware,
+    regs::RegisterIo,
+    rx::{self, BUFFER, RxRing},
+    stats::{HardwareTotals, RxCounters, TxCounters},
+    tx::{self, TxRing},
+};
+
+/// A freshly attached port: not started, not receiving, its interrupts masked.
+#[derive(Debug)]
+pub struct Attached<R> {
+    /// The port, for everybody.
+    pub adapter: Arc<Adapter<R>>,
+    /// Its receive ring, for the one thread that serves it.
+    pub rx: RxRing,
+}
+
+/// The tags of one port: constraints per use, all below one tag with the port's name.
+#[derive(Debug)]
+pub(crate) struct Tags {
+    pub(crate) port: DmaTag,
+    /// In the order in which they are destroyed.
+    pub(crate) children: [DmaTag; 4],
+}
+
+impl Tags {
+    fn new(parent: &DmaTag, config: &Config) -> Result<Self, DmaError> {
+        // The parts address 64 bits; bases of rings are 16-octet aligned (13.4.25), cache lines do better.
+        let port = parent.child(&config.name, Constraints::ANY)?;
+        let ring = |kind: &str, descriptors: u16| {
+            let maxsize = usize::from(descriptors) * desc::OCTETS;
+            port.child(&label(&config.name, kind), Constraints { alignment: 128, maxsize, ..Constraints::ANY })
+        };
+        let buffers = |kind: &str, maxsize: usize| {
+            port.child(&label(&config.name, kind), Constraints { maxsize, nsegments: 1, ..Constraints::ANY })
+        };
+        let children = [
+            buffers("rx buffers", BUFFER)?,
+            buffers("tx buffers", FRAME_STRIDE)?,
+            ring("rx ring", config.rx_descriptors)?,
+            ring("tx ring", config.tx_descriptors)?,
+        ];
+        Ok(Self { port, children })
+    }
+}
+
+fn label(name: &str, kind: &str) -> String {
+    let mut label = String::from(name);
+    label.push(' ');
+    label.push_str(kind);
+    label
+}
+
+/// What has been made so far. All of it goes into the rings, or is undone.
+#[derive(Default)]
+struct Building {
+    memories: Vec<DmaMem>,
+    rx_maps: Vec<DmaMap<FromDevice>>,
+    tx_maps: Vec<DmaMap<ToDevice>>,
+}
+
+impl Building {
+    fn build(&mut self, tags: &Tags, pool: &'static PacketPool, config: &Config) -> Result<(), Error> {
+        let [rx_buffers, tx_buffers, rx_ring, tx_ring] = &tags.children;
+        for (tag, descriptors) in [(rx_ring, config.rx_descriptors), (tx_ring, config.tx_descriptors)] {
+            let memory = tag.alloc_mem(usize::from(descriptors) * desc::OCTETS).map_err(|_| Error::NoDmaMemory)?;
+            self.memories.push(memory);
+        }
+        self.tx_maps = tx::maps(tx_buffers, config.tx_descriptors).map_err(|_| Error::NoDmaMemory)?;
+        for _ in 0..config.rx_descriptors {
+            let mut map = rx_buffers.create_map().map_err(|_| Error::NoDmaMemory)?;
+            let fresh = pool.alloc().ok_or(Error::NoBuffers)?;
+            rx::arm(&mut map, fresh).map_err(|_| Error::NoDmaMemory)?;
+            self.rx_maps.push(map);
+        }
+        // The spare, see `RxRing`.
+        self.rx_maps.push(rx_buffers.create_map().map_err(|_| Error::NoDmaMemory)?);
+        Ok(())
+    }
+
+    fn undo(self, stopped: &bus_dma::DmaStopped<'_>) {
+        // Reclaimed packets go home as they are dropped.
+        self.rx_maps.into_iter().for_each(|map| drop(map.reclaim(stopped)));
+        self.memories.into_iter().for_each(|memory| memory.free(stopped));
+    }
+}
+
+impl<R: RegisterIo> Adapter<R> {
+    /// Resets the device, reads its address, makes tags, rings and buffers, and programs everything but the two enable
+    /// bits. Interrupts stay masked; [`start`](Self::start) lets the port run.
+    ///
+    /// The caller has switched on memory decoding and bus mastering (and does it after this if it wants to see the
+    /// reset first: nothing here needs the device's DMA).
+    ///
+    /// # Context
+    /// Thread, at boot. Waits some milliseconds for the device.
+    ///
+    /// # Errors
+    /// Any [`Error`]; everything is undone.
+    pub fn attach(
+        regs: R,
+        parent: &DmaTag,
+        pool: &'static PacketPool,
+        config: Config,
+        delay: &'static dyn Delay,
+    ) -> Result<Attached<R>, Error> {
+        config.validate()?;
+        hardware::reset(&regs, delay)?;
+        let mac = eeprom::station_address(&regs, delay, config.variant.eerd)?;
+        let tags = Tags::new(parent, &config).map_err(|_| Error::NoDmaMemory)?;
+        let mut building = Building::default();
+        let made = building.build(&tags, pool, &config).and_then(|()| hardware::set_link_up(&regs));
+        if let Err(error) = made {
+            // The reset above was acknowledged, and neither half has been enabled since.
+            building.undo(&bus_dma::DmaStopped::attest(&config.name));
+            return Err(error);
+        }
+        let Building { memories, rx_maps, tx_maps } = building;
+        let Ok([rx_memory, tx_memory]) = <[DmaMem; 2]>::try_from(memories) else { return Err(Error::NoDmaMemory) };
+        let name: Arc<str> = config.name.as_str().into();
+        let mut rx = RxRing::new(Arc::clone(&name), rx_memory, rx_maps, mac, IfIndex(config.if_index));
+        let adapter = Self::assemble(regs, name, mac, tags, TxRing::new(tx_memory, tx_maps), config, delay);
+        adapter.write_filters();
+        hardware::program_receive(&adapter.regs, rx.place(), &adapter.moderation);
+        rx.restart(&adapter.regs);
+        adapter.update_link();
+        Ok(Attached { adapter: Arc::new(adapter), rx })
+    }
+
+    fn assemble(
+        regs: R,
+        name: Arc<str>,
+        mac: MacAddr,
+        tags: Tags,
+        tx: TxRing,
+        config: Config,
+        delay: &'static dyn Delay,
+    ) -> Self {
+        Self {
+            name,
+            regs,
+            delay,
+            variant: config.variant,
+            mac,
+            mtu: config.mtu,
+            moderation: config.moderation,
+            watchdog: config.watchdog,
+            phase: AtomicU8::new(Phase::Attached as u8),
+            ingress_open: AtomicBool::new(false),
+            masked_for_good: AtomicBool::new(false),
+            recover: AtomicBool::new(false),
+            causes: AtomicU32::new(0),
+            link: AtomicU32::new(0),
+            mode: AtomicU32::new(config.filter.mode().bits()),
+            tx: CachePadded::new(SpinLock::new(Some(tx))),
+            sent: CachePadded::new(TxCounters::default()),
+            rx: CachePadded::new(RxCounters::default()),
+            interrupts: Counter::new(),
+            strays: Counter::new(),
+            watchdog_resets: SharedCounter::new(),
+            link_changes: SharedCounter::new(),
+            hardware: SpinLock::new(HardwareTotals::default()),
+            receive_filter: SpinLock::new(config.filter),
+            tags: SpinLock::new(Some(tags)),
+        }
+    }
+
+    /// Lets the port run: enables transmitter and receiver (the one write to RCTL) and unmasks the interrupts. Call it
+    /// when the interrupt's handler is in place.
+    ///
+    /// # Context
+    /// Thread.
+    ///
+    /// # Errors
+    /// [`Error::State`] unless freshly attached.
+    pub fn start(&self) -> Result<(), Error> {
+        if self.phase() != Phase::Attached {
+            return Err(Error::State);
+        }
+        self.ingress_open.store(true, ksync::atomic::Ordering::Relaxed);
+        self.set_phase(Phase::Running);
+        self.enable();
+        self.update_link();
+        self.unmask();
+        Ok(())
+    }
+}

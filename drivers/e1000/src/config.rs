@@ -1,0 +1,80 @@
+//! What the operator may choose about a port.
+//!
+//! Key types: [`Config`], [`Moderation`]. Plain values, checked once, at attach.
+
+use alloc::string::String;
+use core::time::Duration;
+
+use crate::{error::Error, filter::ReceiveFilter, variant::Variant};
+
+/// Interrupt moderation (13.4.18, 13.4.30, 13.4.31).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moderation {
+    /// ITR: least time between two interrupts, in units of 256 ns; 0 for none.
+    pub itr: u16,
+    /// RDTR: delay of the receive interrupt after a frame, in units of 1.024 us. Leave it 0: ITR does the same with a
+    /// bound.
+    pub rdtr: u16,
+    /// RADV: the longest such delay, in units of 1.024 us.
+    pub radv: u16,
+}
+
+impl Default for Moderation {
+    /// 8000 interrupts a second at most (ITR 488 = 125 us), no delay otherwise. QEMU enforces 128 us by itself, so this
+    /// costs nothing there.
+    fn default() -> Self {
+        Self { itr: 488, rdtr: 0, radv: 0 }
+    }
+}
+
+/// How a port is to be set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of the port, such as `em0`.
+    pub name: String,
+    /// Index that received packets carry.
+    pub if_index: u16,
+    /// The part.
+    pub variant: &'static Variant,
+    /// Longest IP packet, 68..=1500 octets.
+    pub mtu: u16,
+    /// Receive descriptors: a multiple of 8 in 80..=4096. One always stays unused.
+    pub rx_descriptors: u16,
+    /// Transmit descriptors: a multiple of 8 in 80..=4096. One always stays unused.
+    pub tx_descriptors: u16,
+    /// Interrupt moderation.
+    pub moderation: Moderation,
+    /// Address filters.
+    pub filter: ReceiveFilter,
+    /// How long the transmitter may make no progress before it is reset.
+    pub watchdog: Duration,
+}
+
+impl Config {
+    /// Returns the defaults: 256 descriptors each way, MTU 1500, own address and broadcast only, watchdog 5 s.
+    #[must_use]
+    pub fn new(name: &str, if_index: u16, variant: &'static Variant) -> Self {
+        Self {
+            name: name.into(),
+            if_index,
+            variant,
+            mtu: 1500,
+            rx_descriptors: 256,
+            tx_descriptors: 256,
+            moderation: Moderation::default(),
+            filter: ReceiveFilter::default(),
+            watchdog: Duration::from_secs(5),
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        let ring = |length: u16| (80..=4096).contains(&length) && length.is_multiple_of(8);
+        if !ring(self.rx_descriptors) || !ring(self.tx_descriptors) {
+            return Err(Error::RingLength);
+        }
+        if !(68..=1500).contains(&self.mtu) {
+            return Err(Error::Mtu);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+//! The device's own sequences: reset, programming of the two halves, stopping.
+//!
+//! Plain functions over [`RegisterIo`], in the order of the manual's chapter 14. Thread context; every wait is bounded.
+//! What differs on QEMU's model is said where it matters.
+
+use bus_dma::{BusAddr, DmaMem};
+
+use crate::{
+    config::Moderation,
+    desc,
+    error::{Delay, Error, Polled, poll, read_checked},
+    regs::{self, Cause, Ctrl, Rctl, Reg, RegisterIo, Status, Tctl},
+    variant::{DmaStop, Variant},
+};
+
+/// Time for CTRL.RST to clear: 100 ms, where the manual speaks of microseconds (14.9 and 13.4.1).
+const RESET_BUDGET: (u32, u32) = (1000, 100);
+/// Time after the reset in which the device reloads itself from its EEPROM (5.6.1) and must be left alone.
+const RELOAD_MICROS: u32 = 5000;
+/// Time for pending master requests: 80 ms, the bus's own limit for one transaction being 50 ms.
+const MASTER_BUDGET: (u32, u32) = (800, 100);
+
+/// The causes this driver unmasks. No TXDW: finished transmit descriptors are found in memory, by the next transmit
+/// and by the tick, so that a transmit costs no interrupt.
+pub(crate) const CAUSES: Cause =
+    Cause::LSC.union(Cause::RXSEQ).union(Cause::RXDMT0).union(Cause::RXO).union(Cause::RXT0);
+
+/// Masks every interrupt cause (posted).
+pub(crate) fn mask_all<R: RegisterIo>(regs: &R) {
+    regs.write32(Reg::Imc, regs::ALL_ONES);
+}
+
+/// Resets the device: afterwards it does no DMA, every interrupt is masked and no cause is pending.
+///
+/// RCTL is not touched: reset clears it, and QEMU stops reception for a second at each write to it.
+pub(crate) fn reset<R: RegisterIo>(regs: &R, delay: &dyn Delay) -> Result<(), Error> {
+    mask_all(regs);
+    // No new transmit work; what is in the FIFO may leave.
+    regs.write32(Reg::Tctl, Tctl::PSP.bits());
+    let ctrl = read_checked(regs, Reg::Ctrl)?;
+    delay.micros(10);
+    regs.write32(Reg::Ctrl, ctrl | Ctrl::RST.bits());
+    // The device must not be read for a microsecond after the write (13.4.1).
+    delay.micros(10);
+    let cleared = poll(regs, delay, Reg::Ctrl, RESET_BUDGET, |ctrl| ctrl & Ctrl::RST.bits() == 0);
+    match cleared {
+        Polled::Done(_) => {}
+        Polled::TimedOut => return Err(Error::ResetTimeout),
+        Polled::Gone => return Err(Error::Gone),
+    }
+    delay.micros(RELOAD_MICROS);
+    // Reset clears the mask; firmware that ran meanwhile may have set it again.
+    mask_all(regs);
+    read_checked(regs, Reg::Icr)?;
+    Ok(())
+}
+
+/// Brings the link up by auto-negotiation, without flow control (14.3, 14.8).
+pub(crate) fn set_link_up<R: RegisterIo>(regs: &R) -> Result<(), Error> {
+    let forced = Ctrl::LRST | Ctrl::ILOS | Ctrl::FRCSPD | Ctrl::FRCDPLX | Ctrl::RFCE | Ctrl::TFCE;
+    let cleared = forced | Ctrl::VME | Ctrl::PHY_RST | Ctrl::RST;
+    let ctrl = Ctrl::from_bits_retain(read_checked(regs, Reg::Ctrl)?);
+    regs.write32(Reg::Ctrl, (ctrl.difference(cleared) | Ctrl::SLU | Ctrl::ASDE).bits());
+    for reg in [Reg::Fcal, Reg::Fcah, Reg::Fct, Reg::Fcttv, Reg::Wuc] {
+        regs.write32(reg, 0);
+    }
+    Ok(())
+}
+
+/// Where a descriptor ring lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RingPlace {
+    pub(crate) base: BusAddr,
+    /// Octets; a multiple of 128.
+    pub(crate) octets: u32,
+}
+
+impl RingPlace {
+    /// Describes a ring of `descriptors` at the start of `memory`.
+    pub(crate) fn of(memory: &DmaMem, descriptors: usize) -> Self {
+        let octets = u32::try_from(descriptors * desc::OCTETS).unwrap_or(0);
+        Self { base: memory.bus_addr(), octets }
+    }
+}
+
+/// Programs the receive ring, empty (14.4). Reception starts when RCTL.EN is written.
+pub(crate) fn program_receive<R: RegisterIo>(regs: &R, ring: RingPlace, moderation: &Moderation) {
+    let base = ring.base.as_u64();
+    regs.write32(Reg::Rdbal, regs::low_half(base));
+    regs.write32(Reg::Rdbah, regs::high_half(base));
+    regs.write32(Reg::Rdlen, ring.octets);
+    regs.write32(Reg::Rdh, 0);
+    regs.write32(Reg::Rdt, 0);
+    regs.write32(Reg::Rdtr, u32::from(moderation.rdtr));
+    regs.write32(Reg::Radv, u32::from(moderation.radv));
+    regs.write32(Reg::Itr, u32::from(moderation.itr));
+    // Checksums are the network code's business: a router verifies one header in registers it has loaded anyway.
+    regs.write32(Reg::Rxcsum, 0);
+}
+
+/// Programs the transmit ring, empty (14.5). Transmission starts when TCTL.EN is written.
+pub(crate) fn program_transmit<R: RegisterIo>(regs: &R, ring: RingPlace) {
+    let base = ring.base.as_u64();
+    regs.write32(Reg::Tdbal, regs::low_half(base));
+    regs.write32(Reg::Tdbah, regs::high_half(base));
+    regs.write32(Reg::Tdlen, ring.octets);
+    regs.write32(Reg::Tdh, 0);
+    regs.write32(Reg::Tdt, 0);
+    regs.write32(Reg::Tidv, 0);
+    regs.write32(Reg::Tadv, 0);
+    regs.write32(Reg::Tipg, regs::TIPG_COPPER);
+}
+
+/// Enables the transmitter.
+pub(crate) fn enable_transmit<R: RegisterIo>(regs: &R) {
+    regs.write32(Reg::Tctl, (Tctl::EN | Tctl::PSP | Tctl::RTLC).bits() | regs::tctl_fields());
+}
+
+/// Enables the receiver with these filter modes; the FCS stays off the frames.
+pub(crate) fn enable_receive<R: RegisterIo>(regs: &R, mode: Rctl) {
+    regs.write32(Reg::Rctl, (mode | Rctl::EN | Rctl::SECRC).bits());
+}
+
+/// Closes the receiver at the wire; the ring's contents stay valid.
+///
+/// Reads back, so that the write has arrived when this returns.
+pub(crate) fn disable_receive<R: RegisterIo>(regs: &R, mode: Rctl) -> Result<(), Error> {
+    regs.write32(Reg::Rctl, (mode | Rctl::SECRC).bits());
+    read_checked(regs, Reg::Rctl).map(|_| ())
+}
+
+/// Masks every cause and checks that the device took it.
+pub(crate) fn mask_and_verify<R: RegisterIo>(regs: &R) -> Result<(), Error> {
+    mask_all(regs);
+    match read_checked(regs, Reg::Ims)? & regs::MASKABLE {
+        0 => Ok(()),
+        _ => Err(Error::StillUnmasked),
+    }
+}
+
+/// Stops all DMA and sees the device acknowledge it: master disable where the part has it, and reset.
+pub(crate) fn stop<R: RegisterIo>(regs: &R, delay: &dyn Delay, variant: &Variant) -> Result<(), Error> {
+    mask_all(regs);
+    regs.write32(Reg::Rctl, 0);
+    regs.write32(Reg::Tctl, 0);
+    let acknowledged = match variant.dma_stop {
+        DmaStop::Reset => Ok(()),
+        DmaStop::MasterDisable => disable_master(regs, delay),
+    };
+    reset(regs, delay)?;
+    acknowledged?;
+    // A reset that was acknowledged leaves both halves off. Believe it when it can be read.
+    let receiver = read_checked(regs, Reg::Rctl)? & Rctl::EN.bits();
+    let transmitter = read_checked(regs, Reg::Tctl)? & Tctl::EN.bits();
+    if receiver | transmitter == 0 { Ok(()) } else { Err(Error::ResetTimeout) }
+}
+
+fn disable_master<R: RegisterIo>(regs: &R, delay: &dyn Delay) -> Result<(), Error> {
+    let ctrl = read_checked(regs, Reg::Ctrl)?;
+    regs.write32(Reg::Ctrl, ctrl | Ctrl::GIO_MASTER_DISABLE.bits());
+    let idle = |status| status & Status::GIO_MASTER_ENABLE.bits() == 0;
+    match poll(regs, delay, Reg::Status, MASTER_BUDGET, idle) {
+        Polled::Done(_) => Ok(()),
+        Polled::TimedOut => Err(Error::MasterPending),
+        Polled::Gone => Err(Error::Gone),
+    }
+}
+
+/// For a panic: tells the device to stop, in four posted writes, without waiting for anything.
+pub(crate) fn stop_blindly<R: RegisterIo>(regs: &R) {
+    mask_all(regs);
+    regs.write32(Reg::Rctl, 0);
+    regs.write32(Reg::Tctl, 0);
+    regs.write32(Reg::Ctrl, Ctrl::RST.bits());
+}

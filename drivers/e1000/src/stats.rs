@@ -1,0 +1,62 @@
+//! Counters: what the driver counts itself, and what the device counts in registers that reading clears.
+//!
+//! Key types: [`RxCounters`] (written by the ithread), [`TxCounters`] (written under the transmit lock),
+//! [`HardwareTotals`] (sums of the statistics registers, 13.7).
+
+use ksync::counter::Counter;
+
+use crate::regs::{ALL_ONES, Reg, RegisterIo, Stat};
+
+/// Written by the ithread that owns the receive ring, read by anybody.
+#[derive(Debug, Default)]
+pub(crate) struct RxCounters {
+    pub(crate) packets: Counter,
+    pub(crate) octets: Counter,
+    pub(crate) multicast: Counter,
+    pub(crate) broadcast: Counter,
+    pub(crate) no_buffer: Counter,
+    pub(crate) crc_errors: Counter,
+    pub(crate) length_errors: Counter,
+    pub(crate) errors: Counter,
+}
+
+/// Written under the transmit lock, read by anybody.
+#[derive(Debug, Default)]
+pub(crate) struct TxCounters {
+    pub(crate) packets: Counter,
+    pub(crate) octets: Counter,
+    pub(crate) done: Counter,
+    pub(crate) ring_full: Counter,
+    pub(crate) discarded: Counter,
+}
+
+/// What the device has counted since attach. Resets of the device do not lose anything but the last moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HardwareTotals {
+    sums: [u64; Stat::ALL.len()],
+}
+
+impl HardwareTotals {
+    /// Reads, and thereby clears, all statistics registers: one round trip to the device each.
+    pub(crate) fn collect<R: RegisterIo>(&mut self, regs: &R) {
+        for (sum, stat) in self.sums.iter_mut().zip(Stat::ALL) {
+            let count = regs.read32(Reg::Stat(stat));
+            if count == ALL_ONES {
+                // A device that left the bus, or a counter that stuck at its end: neither is a count.
+                return;
+            }
+            *sum += u64::from(count);
+        }
+    }
+
+    /// Returns the sum of one register.
+    #[must_use]
+    pub fn get(&self, stat: Stat) -> u64 {
+        Stat::ALL.iter().position(|&s| s == stat).and_then(|place| self.sums.get(place)).copied().unwrap_or(0)
+    }
+
+    /// Returns the sum of several registers.
+    pub(crate) fn sum(&self, stats: &[Stat]) -> u64 {
+        stats.iter().map(|&stat| self.get(stat)).sum()
+    }
+}
