@@ -5,7 +5,7 @@ use std::{
     vec::Vec,
 };
 
-use ksync::model::{check, park, spawn, yield_now};
+use ksync::model::{check, park, spawn};
 
 use super::*;
 
@@ -133,7 +133,7 @@ mod on_threads {
                             for item in batch {
                                 logs[usize::from(item >= PACKETS)].lock().expect("no panic").push(item);
                             }
-                            yield_now();
+                            thread::yield_now();
                             netisr.complete(0, taken);
                         }
                     }
