@@ -205,7 +205,8 @@ impl<'p> Ladder<'p, stage::Drained> {
 }
 
 impl<'p> Ladder<'p, stage::Masked> {
-    /// Joins every interrupt thread, then the machine's timers, callouts and queue threads.
+    /// Joins every interrupt thread, then the machine's timers, callouts and queue threads; then lets the transmit rings
+    /// run empty, into which the last passes may have put frames.
     #[must_use]
     pub fn join(mut self) -> Ladder<'p, stage::Joined> {
         let began = self.plant.now();
@@ -213,6 +214,11 @@ impl<'p> Ladder<'p, stage::Masked> {
         let mut faults = self.each(|device| device.join(deadline));
         if let Err(fault) = self.plant.join_callouts(deadline) {
             faults.push(("callouts".into(), fault));
+        }
+        // A thread's last pass may have filled a transmit ring after the drain looked at it: what was accepted goes out.
+        let unsent = self.wait_until_idle(deadline);
+        for (name, fault) in &unsent {
+            self.plant.say(format_args!("shutdown: join threads: transmit ring of {name} {fault}"));
         }
         // One thread that still runs may transmit into any device: then nothing at all is freed.
         let proof = faults.is_empty().then_some(AllJoined(()));

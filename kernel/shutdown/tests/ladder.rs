@@ -20,6 +20,8 @@ struct Card {
     log: Log,
     /// `drain` answers busy so many times.
     busy: usize,
+    /// Set to `busy` by the join: what the thread's last pass left in the ring.
+    busy_after_join: usize,
     wedged: bool,
     dma_stuck: bool,
 }
@@ -52,6 +54,7 @@ impl Quiesce for Card {
     }
     fn join(&mut self, _: Instant) -> Result<(), Fault> {
         self.note("join");
+        self.busy = self.busy_after_join;
         if self.wedged { Err(Fault::Wedged) } else { Ok(()) }
     }
 }
@@ -119,7 +122,7 @@ fn house(log: &Log) -> House {
 }
 
 fn card(name: &'static str, log: &Log) -> Card {
-    Card { name, log: Rc::clone(log), busy: 0, wedged: false, dma_stuck: false }
+    Card { name, log: Rc::clone(log), busy: 0, busy_after_join: 0, wedged: false, dma_stuck: false }
 }
 
 fn walk(house: &House, cards: Vec<Card>) -> Finished {
@@ -154,6 +157,8 @@ fn every_device_passes_a_stage_before_any_device_enters_the_next() {
         "join em0",
         "join em1",
         "callouts",
+        "drain em0",
+        "drain em1",
         "stop em0",
         "stop em1",
         "teardown em0",
@@ -205,6 +210,18 @@ fn a_drain_that_never_ends_is_cut_off_at_its_budget_and_named() {
     assert_eq!(drain.outcome, Outcome::Faulted(vec![("em0".into(), Fault::TimedOut)]));
     assert!(drain.took >= Duration::from_millis(20) && drain.took < Duration::from_millis(60), "{:?}", drain.took);
     assert!(house.said.borrow().iter().any(|line| line == "shutdown: drain: em0 timed out"));
+}
+
+#[test]
+fn frames_sent_by_a_threads_last_pass_leave_before_dma_stops() {
+    let log = Log::default();
+    let mut late = card("em0", &log);
+    late.busy_after_join = 2;
+    assert!(walk(&house(&log), vec![late]).transcript.is_clean());
+    let log = log.borrow();
+    let at = |what: &str| log.iter().position(|entry| entry == what).unwrap();
+    let drains = log.iter().skip(at("join em0")).take_while(|entry| *entry != "stop em0");
+    assert_eq!(drains.filter(|entry| *entry == "drain em0").count(), 3);
 }
 
 #[test]
