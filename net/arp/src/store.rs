@@ -32,6 +32,11 @@ pub(crate) struct Store {
     unresolved: usize,
     max_unresolved: usize,
     seed: u64,
+    /// Places that fell silent, oldest first, as a ring that forgets its oldest: hints only, checked before use.
+    silent: Box<[u16]>,
+    /// Where the ring's next place goes, and how many places it has.
+    silent_next: usize,
+    silent_len: usize,
     /// Where the last search for a victim ended.
     hand: usize,
 }
@@ -58,6 +63,9 @@ impl Store {
             unresolved: 0,
             max_unresolved,
             seed,
+            silent: vec![NONE; max_unresolved.clamp(1, usize::from(count))].into_boxed_slice(),
+            silent_next: 0,
+            silent_len: 0,
             hand: 0,
         }
     }
@@ -103,6 +111,9 @@ impl Store {
             self.unresolved -= usize::from(entry.state.is_unresolved());
             self.unresolved += usize::from(state.is_unresolved());
             entry.state = state;
+        }
+        if matches!(state, State::Silent { .. }) {
+            self.note_silent(at);
         }
     }
 
@@ -178,6 +189,9 @@ impl Store {
 
     /// Finds somebody to forget: one who did not answer, else (if allowed) the longest silent of the ones nobody sends to.
     fn victim(&mut self, now: Instant, index: &Index, known_too: bool) -> Option<usize> {
+        if let Some(at) = self.oldest_silent() {
+            return Some(at);
+        }
         let mut idle: Option<(Instant, usize)> = None;
         for _ in 0..LOOKS.min(self.entries.len()) {
             self.hand = (self.hand + 1) % self.entries.len();
@@ -196,6 +210,30 @@ impl Store {
             }
         }
         idle.map(|(_, at)| at)
+    }
+
+    /// Remembers that the neighbour in a place fell silent.
+    fn note_silent(&mut self, at: usize) {
+        if let (Some(place), Ok(id)) = (self.silent.get_mut(self.silent_next), u16::try_from(at)) {
+            *place = id;
+            self.silent_next = (self.silent_next + 1) % self.silent.len();
+            self.silent_len = (self.silent_len + 1).min(self.silent.len());
+        }
+    }
+
+    /// Returns the neighbour that fell silent first and still is, and for which nothing is held.
+    fn oldest_silent(&mut self) -> Option<usize> {
+        let size = self.silent.len();
+        for _ in 0..LOOKS.min(self.silent_len) {
+            let oldest = (self.silent_next + size - self.silent_len) % size;
+            let at = usize::from(*self.silent.get(oldest)?);
+            self.silent_len -= 1;
+            let entry = self.entries.get(at)?;
+            if matches!(entry.state, State::Silent { .. }) && entry.hold.is_empty() {
+                return Some(at);
+            }
+        }
+        None
     }
 
     fn bucket(&self, key: Key) -> usize {
