@@ -65,7 +65,9 @@ core::arch::global_asm!(
     "xor ebx, ebx",
     "mov bx, ax",
     "shl ebx, 4",
-    "data32 lgdt [0xE06]",
+    // The assembler drops a written `data32` here: the operand size prefix as a byte makes both operands 32 bits wide.
+    ".byte 0x66",
+    "lgdt [0xE06]",
     "mov eax, 0x20", // PAE alone; the rest of CR4 follows in long mode.
     "mov cr4, eax",
     "mov eax, dword ptr [0xE14]",
@@ -76,7 +78,8 @@ core::arch::global_asm!(
     "wrmsr",
     "mov eax, dword ptr [0xE18]",
     "mov cr0, eax",
-    "data32 ljmp [0xE0C]",
+    ".byte 0x66",
+    "ljmp [0xE0C]",
     ".code64",
     "sluice_trampoline_long:",
     "mov ebx, ebx",
