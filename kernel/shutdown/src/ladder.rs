@@ -98,6 +98,24 @@ impl<'p, S> Ladder<'p, S> {
         faults
     }
 
+    /// Waits until no ring and no queue holds a frame; names who still does at the deadline.
+    fn wait_until_idle(&mut self, deadline: Instant) -> Faults {
+        let plant = self.plant;
+        loop {
+            let mut busy = self.each(|device| match device.drain() {
+                Progress::Idle => Ok(()),
+                Progress::Busy(_) => Err(Fault::TimedOut),
+            });
+            if let Progress::Busy(_) = plant.queued() {
+                busy.push(("netisr".into(), Fault::TimedOut));
+            }
+            if busy.is_empty() || plant.now() >= deadline {
+                return busy;
+            }
+            plant.relax();
+        }
+    }
+
     /// Says and records how a stage ended, and steps to the next state.
     fn step<N>(mut self, stage: Stage, began: Instant, faults: Faults, state: N) -> Ladder<'p, N> {
         let took = self.plant.now().saturating_duration_since(began);
@@ -174,23 +192,6 @@ impl<'p> Ladder<'p, stage::IngressClosed> {
             faults = self.wait_until_idle(deadline);
         }
         self.step(Stage::Drain, began, faults, stage::Drained)
-    }
-
-    fn wait_until_idle(&mut self, deadline: Instant) -> Faults {
-        let plant = self.plant;
-        loop {
-            let mut busy = self.each(|device| match device.drain() {
-                Progress::Idle => Ok(()),
-                Progress::Busy(_) => Err(Fault::TimedOut),
-            });
-            if let Progress::Busy(_) = plant.queued() {
-                busy.push(("netisr".into(), Fault::TimedOut));
-            }
-            if busy.is_empty() || plant.now() >= deadline {
-                return busy;
-            }
-            plant.relax();
-        }
     }
 }
 
