@@ -1,0 +1,5 @@
+//! pci over a made-up configuration space.
+
+mod fake;
+mod function;
+mod walk;
