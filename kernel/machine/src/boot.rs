@@ -161,10 +161,7 @@ fn capture(info: &BootInfo) -> BootRecord {
     let ramdisk: &'static [u8] = match info.ramdisk_addr.into_option() {
         // SAFETY: the loader mapped the file there, and nobody writes it (sealing makes it read-only).
         Some(address) if info.ramdisk_len > 0 => unsafe {
-            core::slice::from_raw_parts(
-                core::ptr::with_exposed_provenance(address as usize),
-                info.ramdisk_len as usize,
-            )
+            core::slice::from_raw_parts(core::ptr::with_exposed_provenance(address as usize), info.ramdisk_len as usize)
         },
         _ => &[],
     };
@@ -185,10 +182,8 @@ fn capture(info: &BootInfo) -> BootRecord {
 fn collect_usable(regions: &[MemoryRegion], out: &mut [UsableRange]) -> (usize, usize) {
     let (mut count, mut dropped) = (0, 0);
     for region in regions.iter().filter(|region| region.kind == MemoryRegionKind::Usable) {
-        let range = UsableRange {
-            start: region.start.next_multiple_of(FRAME_SIZE),
-            end: region.end / FRAME_SIZE * FRAME_SIZE,
-        };
+        let range =
+            UsableRange { start: region.start.next_multiple_of(FRAME_SIZE), end: region.end / FRAME_SIZE * FRAME_SIZE };
         if range.start >= range.end {
             continue;
         }

@@ -55,7 +55,8 @@ pub fn cpuid() -> CpuId<raw_cpuid::CpuIdReaderNative> {
 #[must_use]
 pub fn apic_id() -> u32 {
     let cpuid = cpuid();
-    let extended = cpuid.get_extended_topology_info().and_then(|mut levels| levels.next()).map(|level| level.x2apic_id());
+    let extended =
+        cpuid.get_extended_topology_info().and_then(|mut levels| levels.next()).map(|level| level.x2apic_id());
     extended.or_else(|| cpuid.get_feature_info().map(|info| u32::from(info.initial_local_apic_id()))).unwrap_or(0)
 }
 

@@ -49,15 +49,18 @@ impl<'a> Image<'a> {
 
     /// Returns whether some executable segment has a page in common with `len` octets from `start`.
     pub(crate) fn is_code(&self, start: u64, len: u64) -> bool {
-        self.segments()
-            .any(|segment| segment.kind == PT_LOAD && segment.flags & EXECUTE != 0 && overlaps(&segment.pages(), start, len))
+        self.segments().any(|segment| {
+            segment.kind == PT_LOAD && segment.flags & EXECUTE != 0 && overlaps(&segment.pages(), start, len)
+        })
     }
 
     /// Returns whether the range lies in the image and holds only what is never written once the kernel runs.
     pub(crate) fn is_constant(&self, start: u64, len: u64) -> bool {
         let mut inside = false;
         let mut writable = false;
-        for segment in self.segments().filter(|segment| segment.kind == PT_LOAD && overlaps(&segment.pages(), start, len)) {
+        for segment in
+            self.segments().filter(|segment| segment.kind == PT_LOAD && overlaps(&segment.pages(), start, len))
+        {
             inside = true;
             writable |= segment.flags & WRITE != 0;
         }

@@ -68,10 +68,8 @@ pub(crate) fn use_interrupt_stacks() {
 /// # Context
 /// Once on each CPU during its start, after [`crate::gdt::init_cpu`].
 pub fn load() {
-    let pointer = DescriptorTablePointer {
-        limit: (size_of::<Table>() - 1) as u16,
-        base: VirtAddr::from_ptr(&raw const TABLE),
-    };
+    let pointer =
+        DescriptorTablePointer { limit: (size_of::<Table>() - 1) as u16, base: VirtAddr::from_ptr(&raw const TABLE) };
     // SAFETY: the table is static, and each present gate names one of our stubs.
     unsafe { lidt(&pointer) };
 }

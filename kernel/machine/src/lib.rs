@@ -10,6 +10,10 @@
 //! `cargo test -p machine`. Sources: Intel SDM volume 3, ACPI 6.5, the 16550D data sheet.
 
 #![no_std]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "x86_64 only: usize is u64, and registers are cut to the width the manual gives their fields"
+)]
 
 extern crate alloc;
 #[cfg(test)]

@@ -122,7 +122,9 @@ fn backtrace(out: &mut Emergency, mut frame_pointer: u64) {
     let offset = boot::record().map_or(0, |record| record.image_offset);
     let _ = writeln!(out, "stack backtrace:");
     for number in 0..MAX_FRAMES {
-        let (Ok(next), Ok(back)) = (probe::read(frame_pointer), probe::read(frame_pointer.wrapping_add(8))) else { return };
+        let (Ok(next), Ok(back)) = (probe::read(frame_pointer), probe::read(frame_pointer.wrapping_add(8))) else {
+            return;
+        };
         if back == 0 {
             return;
         }

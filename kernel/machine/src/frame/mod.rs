@@ -137,7 +137,10 @@ pub unsafe fn free(start: PhysAddr, frames: usize) -> Result<(), FrameError> {
 /// Returns the figures for `show memory`.
 #[must_use]
 pub fn usage() -> FrameUsage {
-    FRAMES.lock().as_ref().map_or(FrameUsage::default(), |bitmap| FrameUsage { total: bitmap.total(), free: bitmap.free() })
+    FRAMES
+        .lock()
+        .as_ref()
+        .map_or(FrameUsage::default(), |bitmap| FrameUsage { total: bitmap.total(), free: bitmap.free() })
 }
 
 /// As [`usage`], but gives up when the lock's holder has been stopped: for panic reports.

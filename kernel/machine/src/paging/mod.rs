@@ -125,7 +125,8 @@ pub(crate) unsafe fn init(offset: u64, record: &BootRecord) -> Result<(), Paging
         return Err(PagingError::BadRange);
     }
     let (root, _) = Cr3::read();
-    let root_table = core::ptr::with_exposed_provenance_mut::<PageTable>((offset + root.start_address().as_u64()) as usize);
+    let root_table =
+        core::ptr::with_exposed_provenance_mut::<PageTable>((offset + root.start_address().as_u64()) as usize);
     // SAFETY: the active root table, through the physical mapping; ours alone by the caller's contract.
     let table = unsafe { &mut *root_table };
     // SAFETY: the caller's contract is this function's contract.

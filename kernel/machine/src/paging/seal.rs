@@ -29,7 +29,10 @@ pub struct Seal {
 impl fmt::Display for Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pages, code, both, repaired, dropped } = self;
-        write!(f, "{pages} pages, {code} executable, {both} were writable too, {repaired} repaired, {dropped} low entries dropped")
+        write!(
+            f,
+            "{pages} pages, {code} executable, {both} were writable too, {repaired} repaired, {dropped} low entries dropped"
+        )
     }
 }
 

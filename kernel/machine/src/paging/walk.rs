@@ -88,11 +88,12 @@ pub(crate) fn is_mapped(address: u64) -> bool {
     let mut frame = Cr3::read().0.start_address();
     for level in (1..=4_u32).rev() {
         let shift = 12 + 9 * (level - 1);
-        // SAFETY: walks from CR3 along present entries; read through a raw pointer, no reference to a live table is kept.
-        let Some(pointer) = phys_to_virt(frame) else { return false };
+        let Some(table) = phys_to_virt(frame) else { return false };
         let index = (address >> shift) as usize & 511;
         // SAFETY: `index` is below 512, so the entry lies inside the table's frame.
-        let entry = unsafe { pointer.cast::<u64>().add(index).read_volatile() };
+        let entry = unsafe { table.cast::<u64>().add(index) };
+        // SAFETY: CR3 and present entries name tables; read through a raw pointer, no reference to a live table is kept.
+        let entry = unsafe { entry.read_volatile() };
         if entry & 1 == 0 {
             return false;
         }

@@ -75,8 +75,12 @@ impl TrapReport<'_> {
     }
 
     fn eflags(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [(u64, &str); 4] =
-            [(1 << 8, "trace trap, "), (1 << 9, "interrupt enabled, "), (1 << 14, "nested task, "), (1 << 16, "resume, ")];
+        const NAMES: [(u64, &str); 4] = [
+            (1 << 8, "trace trap, "),
+            (1 << 9, "interrupt enabled, "),
+            (1 << 14, "nested task, "),
+            (1 << 16, "resume, "),
+        ];
         f.write_str("processor eflags        = ")?;
         for (_, name) in NAMES.iter().filter(|(bit, _)| self.frame.rflags & bit != 0) {
             f.write_str(name)?;

@@ -77,5 +77,5 @@ const STUB_SIZE: u64 = 16;
 
 /// Returns the address of the stub of `vector`.
 pub(crate) fn stub_address(vector: u8) -> u64 {
-        (&raw const sluice_trap_stubs).addr() as u64 + u64::from(vector) * STUB_SIZE
+    (&raw const sluice_trap_stubs).addr() as u64 + u64::from(vector) * STUB_SIZE
 }
