@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use crate::support::{Bench, IF0, OUR_IP, OUR_MAC, held, ip, mac, number_of, refused, reply, request};
 use arp::{ArpAction, ArpConfig, ArpState};
 use ifnet::{DropReason, Fate};
+use proptest::{collection::vec, prelude::*};
 use wire::{ArpOperation, MacAddr};
 
 fn bench() -> Bench {
@@ -400,4 +401,28 @@ fn after_closing_nothing_is_held_and_a_flush_gives_everything_out_in_batches() {
     assert_eq!(numbers, (0..160).collect::<Vec<_>>());
     assert_eq!((bench.table.held(), bench.table.statistics().entries), (0, 0));
     assert_eq!(bench.pool.free(), bench.pool.total());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_bytes_end_in_a_fate_and_only_a_valid_packet_changes_the_table(
+        mut bytes in vec(any::<u8>(), 0..64),
+        headers_right in any::<bool>(),
+        on_link in any::<bool>(),
+    ) {
+        // Half of the cases get past the first checks.
+        for (at, octet) in [0, 1, 8, 0, 6, 4, 0, 1].into_iter().enumerate().filter(|_| headers_right) {
+            bytes.get_mut(at).into_iter().for_each(|b| *b = octet);
+        }
+        if on_link && let (true, Some(sender)) = (headers_right, bytes.get_mut(14..16)) {
+            sender.copy_from_slice(&[10, 0]);
+        }
+        let bench = Bench::with_buffers(ArpConfig { max_entries: 8, ..ArpConfig::default() }, 1);
+        let input = bench.input_bytes(&bytes);
+        let entered = bench.table.statistics().entries;
+        prop_assert!(input.fate == Fate::Delivered || entered == 0, "{:?}", input);
+        prop_assert!(input.release.is_none());
+    }
 }

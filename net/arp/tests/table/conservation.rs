@@ -103,7 +103,7 @@ proptest! {
     #[test]
     fn every_packet_comes_out_exactly_once_and_in_order(events in vec(event(), 1..200)) {
         let config = ArpConfig { max_hold: 3, max_held: 8, max_unresolved: 4, max_entries: 5, ..ArpConfig::default() };
-        let mut bench = Bench::new(config);
+        let mut bench = Bench::with_buffers(config, 128);
         let mut ends = Ends::default();
         let mut sends = 0_u32;
         for (number, event) in (0_u32..).zip(&events) {

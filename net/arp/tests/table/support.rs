@@ -22,8 +22,13 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new(config: ArpConfig) -> Self {
+        Self::with_buffers(config, 1024)
+    }
+
+    /// For properties, which make many of these: the pool is never freed.
+    pub(crate) fn with_buffers(config: ArpConfig, buffers: usize) -> Self {
         let addresses = vec!["10.0.0.1/16".parse().expect("an address")];
-        let pool = PacketPool::leak_for_tests(2048);
+        let pool = PacketPool::leak_for_tests(buffers);
         Self { table: ArpTable::new(config), now: Instant::from_secs(100), pool, addresses }
     }
 
