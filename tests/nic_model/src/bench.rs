@@ -1,0 +1,195 @@
+//! A port under test: machine, device, driver, and the interrupt thread played by the test.
+//!
+//! Key types: [`Machine`] (shared by several ports), [`Bench`] (one port).
+
+use std::sync::Arc;
+
+use bus_dma::DmaTag;
+use e1000::{Adapter, Config, DmaStopped, Error, FilterCause, RxRing, TornDown, Variant};
+use ifnet::{Interface, TxOutcome};
+use pktbuf::{PacketBatch, PacketBuf, PacketPool, PoolCache};
+use wire::MacAddr;
+
+use crate::{Iommu, Nic};
+
+/// A machine: memory, packet pool, root of the tags.
+#[derive(Debug)]
+pub struct Machine {
+    /// Memory as devices see it.
+    pub iommu: &'static Iommu,
+    /// All packets.
+    pub pool: &'static PacketPool,
+    /// The bus.
+    pub root: DmaTag,
+}
+
+impl Machine {
+    /// Makes a machine with `frames` packet buffers.
+    #[must_use]
+    pub fn new(frames: usize) -> Self {
+        let iommu = Iommu::leak();
+        Self { iommu, pool: PacketPool::leak_for_tests(frames), root: DmaTag::root("pci0", iommu) }
+    }
+
+    /// Puts a device on the bus.
+    #[must_use]
+    pub fn nic(&self, mac: MacAddr) -> Nic {
+        Nic::new(self.iommu, mac)
+    }
+
+    /// Attaches the driver to a device.
+    ///
+    /// # Errors
+    /// Whatever attach says.
+    pub fn attach(&self, nic: &Nic, config: Config) -> Result<Bench, Error> {
+        let delay: &'static Nic = Box::leak(Box::new(nic.clone()));
+        let attached = Adapter::attach(nic.clone(), &self.root, self.pool, config, delay)?;
+        let cache = PoolCache::new(self.pool, 64);
+        Ok(Bench { nic: nic.clone(), adapter: attached.adapter, rx: attached.rx, cache, received: Vec::new() })
+    }
+
+    /// Makes a device and a started port on it, with the smallest rings.
+    ///
+    /// # Panics
+    /// If that fails.
+    #[must_use]
+    pub fn port(&self, number: u8) -> Bench {
+        let bench = self.attach(&self.nic(mac(number)), config(number)).expect("a perfect device attaches");
+        bench.adapter.start().expect("a fresh port starts");
+        bench
+    }
+
+    /// Checks that nothing is left: no tag, map or memory, every packet home, no rule broken.
+    ///
+    /// # Panics
+    /// If something is.
+    pub fn assert_empty(&self) {
+        assert_eq!(self.root.live().busy(), None, "something is left under the bus");
+        assert_eq!(self.iommu.open_windows(), 0, "a window is left open");
+        assert_eq!(self.pool.free(), self.pool.total(), "a packet is missing");
+        self.iommu.assert_clean();
+    }
+}
+
+/// The address of port `number`.
+#[must_use]
+pub fn mac(number: u8) -> MacAddr {
+    MacAddr([0x52, 0x54, 0, 0, 0, number])
+}
+
+/// The configuration of port `number`: rings of 80 descriptors.
+///
+/// # Panics
+/// Never: the 82540EM is known.
+#[must_use]
+pub fn config(number: u8) -> Config {
+    let variant = Variant::find(0x8086, 0x100e).expect("the 82540EM is known");
+    let mut config = Config::new(&format!("em{number}"), u16::from(number), variant);
+    (config.rx_descriptors, config.tx_descriptors) = (80, 80);
+    config
+}
+
+/// A frame to port `number` that carries `serial` and is `len` octets long (at least 18).
+#[must_use]
+pub fn frame(number: u8, serial: u32, len: usize) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(len);
+    frame.extend(mac(number).octets());
+    frame.extend([2, 0, 0, 0, 0, 0xee, 0x08, 0x00]);
+    frame.extend(serial.to_be_bytes());
+    // Neither zero nor constant, so that a shift or a short copy shows.
+    let fill = (0_u32..).map(|n| n.wrapping_mul(31).wrapping_add(serial).to_le_bytes()[0]);
+    frame.extend(fill.take(len.saturating_sub(frame.len())));
+    frame
+}
+
+/// One port under test.
+#[derive(Debug)]
+pub struct Bench {
+    /// The device.
+    pub nic: Nic,
+    /// The driver.
+    pub adapter: Arc<Adapter<Nic>>,
+    /// Its receive ring: the test is the ithread.
+    pub rx: RxRing,
+    /// The ithread's cache.
+    pub cache: PoolCache,
+    /// Packets handed up and kept.
+    pub received: Vec<PacketBuf>,
+}
+
+impl Bench {
+    /// Serves the receive ring once and keeps what comes. Returns the descriptors served.
+    pub fn service(&mut self, budget: usize) -> usize {
+        let received = &mut self.received;
+        self.rx.service(&self.adapter, budget, &mut self.cache, |packet| received.push(packet))
+    }
+
+    /// Plays interrupt and ithread: as long as the line is asserted, filter, serve until empty, unmask.
+    ///
+    /// # Panics
+    /// If the line stays asserted.
+    pub fn interrupts(&mut self) {
+        for _ in 0..10_000 {
+            if !self.nic.interrupting() {
+                return;
+            }
+            if self.adapter.filter() == FilterCause::Schedule {
+                while self.service(32) > 0 {}
+                self.adapter.service_link();
+                self.adapter.unmask();
+            }
+        }
+        panic!("the interrupt line is stuck");
+    }
+
+    /// Lets the device work and its interrupts be served until both are quiet.
+    pub fn settle(&mut self) {
+        loop {
+            self.nic.settle();
+            self.interrupts();
+            if !self.nic.interrupting() && self.nic.incoming() == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Makes a packet that holds `octets`.
+    ///
+    /// # Panics
+    /// If the pool is exhausted or the octets do not fit.
+    pub fn packet(&mut self, octets: &[u8]) -> PacketBuf {
+        let mut packet = self.cache.alloc().expect("the pool has a frame");
+        packet.append(octets).expect("the frame fits");
+        packet
+    }
+
+    /// Hands `batch` to the port.
+    pub fn transmit(&mut self, batch: &mut PacketBatch) -> TxOutcome {
+        self.adapter.transmit(batch, &mut self.cache)
+    }
+
+    /// Sends one frame and returns whether the port took it; if not, the packet goes home.
+    pub fn send(&mut self, octets: &[u8]) -> TxOutcome {
+        let mut batch = PacketBatch::new();
+        let packet = self.packet(octets);
+        batch.push(packet).expect("an empty batch has room");
+        let outcome = self.transmit(&mut batch);
+        batch.drain().for_each(|packet| self.cache.recycle(packet));
+        outcome
+    }
+
+    /// The ladder without its waiting: close, mask, stop, tear down.
+    ///
+    /// # Errors
+    /// Why the device did not stop; then everything is dropped, that is, quarantined.
+    ///
+    /// # Panics
+    /// If the teardown is refused.
+    pub fn detach(self) -> Result<TornDown, Error> {
+        // A device that is gone says so here already; the ladder goes on.
+        let _ = self.adapter.close_ingress();
+        let _ = self.adapter.mask_interrupts();
+        let proof: DmaStopped = self.adapter.stop_dma()?;
+        Ok(self.adapter.teardown(proof, self.rx).expect("nothing is busy"))
+    }
+}

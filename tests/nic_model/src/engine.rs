@@ -1,0 +1,182 @@
+//! The DMA engine: frames from the wire into memory, frames from memory to the wire, write-backs.
+//!
+//! Key type: [`Engine`]. One step is one frame received, one descriptor sent, or one late write-back. Everything it
+//! touches in memory goes through the [`Iommu`].
+
+use std::collections::VecDeque;
+
+use e1000::{
+    Reg, Stat,
+    desc::{self, RxErrors, RxStatus, RxWriteback, TxCommand, TxStatus},
+    filter::hash,
+    regs::{Cause, RAH_AV, Rctl},
+};
+use wire::MacAddr;
+
+use crate::{faults::Faults, iommu::Iommu, nic::Wired, registers::Device};
+
+/// Octets of a receive buffer with RCTL.BSIZE 0.
+const BUFFER: usize = 2048;
+
+#[derive(Clone, Copy, Debug)]
+struct WriteBack {
+    due: u64,
+    addr: u64,
+    word: u64,
+}
+
+/// The moving parts.
+#[derive(Debug, Default)]
+pub(crate) struct Engine {
+    pub(crate) incoming: VecDeque<Wired>,
+    pub(crate) outgoing: VecDeque<Vec<u8>>,
+    /// Octets of the frame being sent so far.
+    partial: Vec<u8>,
+    late: VecDeque<WriteBack>,
+    pub(crate) steps: u64,
+    /// Frames that came while the receiver was off, or that no filter let through.
+    pub(crate) ignored: u64,
+    /// Good frames written to memory.
+    pub(crate) delivered: u64,
+    /// Frames sent that were shorter than Ethernet allows.
+    pub(crate) runts: u64,
+}
+
+impl Engine {
+    pub(crate) fn reset(&mut self, faults: Faults) {
+        self.partial.clear();
+        if !faults.write_back_after_reset && !faults.runs_after_reset {
+            self.late.clear();
+        }
+    }
+}
+
+impl Device {
+    /// Moves one thing. Returns whether there was anything.
+    pub(crate) fn step(&mut self, memory: &Iommu) -> bool {
+        if self.faults.gone {
+            return false;
+        }
+        self.engine.steps += 1;
+        let wrote = self.write_back_due(memory);
+        let received = self.receive_one(memory);
+        let sent = self.send_one(memory);
+        wrote || received || sent || !self.engine.late.is_empty()
+    }
+
+    fn write_back_due(&mut self, memory: &Iommu) -> bool {
+        match self.engine.late.front().copied() {
+            Some(next) if next.due <= self.engine.steps => {
+                self.engine.late.pop_front();
+                memory.write_word(next.addr, next.word);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Writes a descriptor back, now or late. In order: never past an earlier one.
+    fn write_back(&mut self, memory: &Iommu, addr: u64, word: u64) {
+        let delay = u64::from(self.faults.late_write_back);
+        if delay == 0 && self.engine.late.is_empty() {
+            memory.write_word(addr, word);
+        } else {
+            self.engine.late.push_back(WriteBack { due: self.engine.steps + delay, addr, word });
+        }
+    }
+
+    fn ring(&self, [low, high, length]: [Reg; 3]) -> (u64, u32) {
+        let base = u64::from(self.get(high)) << 32 | u64::from(self.get(low) & !0xf);
+        (base, self.get(length) / 16)
+    }
+
+    fn receive_one(&mut self, memory: &Iommu) -> bool {
+        let Some(wired) = self.engine.incoming.pop_front() else { return false };
+        if !self.receiving() || !self.accepts(&wired.octets) {
+            self.engine.ignored += 1;
+            return true;
+        }
+        let pieces = self.cut(&wired);
+        let (base, length) = self.ring([Reg::Rdbal, Reg::Rdbah, Reg::Rdlen]);
+        let (head, tail) = (self.get(Reg::Rdh), self.get(Reg::Rdt));
+        let free = if length == 0 { 0 } else { (tail + length - head) % length };
+        if (free as usize) < pieces.len() {
+            self.count(Stat::Mpc);
+            self.raise(Cause::RXO);
+            return true;
+        }
+        let last = pieces.len() - 1;
+        for (n, piece) in pieces.iter().enumerate() {
+            let descriptor = base + 16 * u64::from(self.get(Reg::Rdh));
+            let Some(buffer) = memory.read_word(descriptor) else { return true };
+            memory.write(buffer, piece);
+            let status = if n == last { RxStatus::DD | RxStatus::EOP } else { RxStatus::DD };
+            let errors = if n == last { wired.errors } else { RxErrors::empty() };
+            let length16 = wired.claimed_length.unwrap_or(u16::try_from(piece.len()).unwrap_or(u16::MAX));
+            self.write_back(memory, descriptor + 8, RxWriteback { length: length16, status, errors }.encode());
+            self.set(Reg::Rdh, (self.get(Reg::Rdh) + 1) % length);
+        }
+        self.engine.delivered += 1;
+        self.count(Stat::Gprc);
+        let low = free as usize - pieces.len() < length as usize / 2;
+        self.raise(if low { Cause::RXT0 | Cause::RXDMT0 } else { Cause::RXT0 });
+        true
+    }
+
+    /// Cuts a frame into what goes into each descriptor.
+    fn cut(&self, wired: &Wired) -> Vec<Vec<u8>> {
+        let pieces = wired.pieces.max(1);
+        let size = wired.octets.len().div_ceil(pieces).clamp(1, BUFFER);
+        wired.octets.chunks(size).map(<[u8]>::to_vec).collect()
+    }
+
+    /// The address filter, 13.5.
+    fn accepts(&self, frame: &[u8]) -> bool {
+        let Some(octets) = frame.first_chunk::<6>() else { return false };
+        let destination = MacAddr(*octets);
+        let rctl = Rctl::from_bits_retain(self.get(Reg::Rctl));
+        if destination.is_broadcast() {
+            return rctl.contains(Rctl::BAM);
+        }
+        if destination.is_group() {
+            let (word, bit) = hash(destination);
+            return rctl.contains(Rctl::MPE) || self.get(Reg::Mta(word)) & bit != 0;
+        }
+        rctl.contains(Rctl::UPE) || (0..16).any(|entry| self.is_own(entry, destination))
+    }
+
+    fn is_own(&self, entry: u8, destination: MacAddr) -> bool {
+        let (low, high) = (self.get(Reg::Ral(entry)), self.get(Reg::Rah(entry)));
+        let [a, b, c, d, e, f] = destination.octets();
+        high & RAH_AV != 0
+            && low == u32::from_le_bytes([a, b, c, d])
+            && high & 0xffff == u32::from_le_bytes([e, f, 0, 0])
+    }
+
+    fn send_one(&mut self, memory: &Iommu) -> bool {
+        let (base, length) = self.ring([Reg::Tdbal, Reg::Tdbah, Reg::Tdlen]);
+        let (head, tail) = (self.get(Reg::Tdh), self.get(Reg::Tdt));
+        if !self.transmitting() || length == 0 || head == tail {
+            return false;
+        }
+        let descriptor = base + 16 * u64::from(head);
+        let (Some(buffer), Some(word)) = (memory.read_word(descriptor), memory.read_word(descriptor + 8)) else {
+            return false;
+        };
+        let (octets, command) = desc::tx_decode(word);
+        let Some(piece) = memory.read(buffer, usize::from(octets)) else { return false };
+        self.engine.partial.extend(piece);
+        if command.contains(TxCommand::EOP) {
+            let frame = std::mem::take(&mut self.engine.partial);
+            self.engine.runts += u64::from(frame.len() < 60);
+            self.engine.outgoing.push_back(frame);
+            self.count(Stat::Gptc);
+        }
+        if command.contains(TxCommand::RS) {
+            self.write_back(memory, descriptor + 8, desc::tx_written_back(word, TxStatus::DD));
+            self.raise(Cause::TXDW);
+        }
+        self.set(Reg::Tdh, (head + 1) % length);
+        true
+    }
+}

@@ -1,0 +1,26 @@
+//! What the device does wrong on purpose.
+//!
+//! Key type: [`Faults`]. All off by default: a perfect device.
+
+/// Faults of a device, switched by the test at any time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Write-backs (DD) happen so many steps after the work they report; the interrupt does not wait for them.
+    pub late_write_back: u32,
+    /// The transmitter is stuck until the next reset.
+    pub transmit_stuck: bool,
+    /// CTRL.RST never clears, resets nothing, and the engine keeps running.
+    pub never_resets: bool,
+    /// CTRL.RST clears and registers reset, but write-backs that were under way still happen.
+    pub write_back_after_reset: bool,
+    /// The engine goes on with the rings it knew after a reset.
+    pub runs_after_reset: bool,
+    /// IMC is ignored.
+    pub mask_stuck: bool,
+    /// EERD never says done.
+    pub eeprom_dead: bool,
+    /// RAH0 and RAL0 are empty after reset.
+    pub address_not_preloaded: bool,
+    /// The device has left the bus: all registers read all ones, nothing is written, nothing moves.
+    pub gone: bool,
+}

@@ -1,0 +1,163 @@
+//! The register file: what reads and writes do.
+//!
+//! Key type: [`Device`], the state of the device. Offsets are the driver's, semantics the manual's chapter 13.
+
+use std::collections::HashMap;
+
+use e1000::{
+    Reg, Stat,
+    regs::{Cause, Ctrl, MASKABLE, RAH_AV, Rctl, Status, Tctl},
+};
+use wire::MacAddr;
+
+use crate::{engine::Engine, faults::Faults};
+
+/// The state of the device.
+#[derive(Debug)]
+pub(crate) struct Device {
+    /// Plain registers, by offset.
+    plain: HashMap<u32, u32>,
+    pub(crate) icr: u32,
+    pub(crate) ims: u32,
+    pub(crate) link: u32,
+    pub(crate) faults: Faults,
+    pub(crate) engine: Engine,
+    pub(crate) eeprom: [u16; 3],
+    /// How often each register was written, by offset.
+    pub(crate) writes: HashMap<u32, u64>,
+    /// CTRL reads until RST clears.
+    reset_reads: u32,
+    pub(crate) resets: u32,
+}
+
+impl Device {
+    pub(crate) fn new(mac: MacAddr) -> Self {
+        let [a, b, c, d, e, f] = mac.octets();
+        let mut device = Self {
+            plain: HashMap::new(),
+            icr: 0,
+            ims: 0,
+            link: (Status::LU | Status::FD | Status::SPEED_1000).bits(),
+            faults: Faults::default(),
+            engine: Engine::default(),
+            eeprom: [[a, b], [c, d], [e, f]].map(u16::from_le_bytes),
+            writes: HashMap::new(),
+            reset_reads: 0,
+            resets: 0,
+        };
+        device.preload_address();
+        // What a boot loader may have left behind: everything enabled, interrupts unmasked.
+        device.set(Reg::Rctl, Rctl::EN.bits());
+        device.set(Reg::Tctl, Tctl::EN.bits());
+        device.ims = MASKABLE;
+        device
+    }
+
+    pub(crate) fn get(&self, reg: Reg) -> u32 {
+        self.plain.get(&reg.offset()).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn set(&mut self, reg: Reg, value: u32) {
+        self.plain.insert(reg.offset(), value);
+    }
+
+    fn preload_address(&mut self) {
+        let [a, b, c] = self.eeprom.map(u32::from);
+        let absent = self.faults.address_not_preloaded;
+        self.set(Reg::Ral(0), if absent { 0 } else { a | b << 16 });
+        self.set(Reg::Rah(0), if absent { 0 } else { c | RAH_AV });
+    }
+
+    pub(crate) fn read(&mut self, reg: Reg) -> u32 {
+        if self.faults.gone {
+            return u32::MAX;
+        }
+        match reg {
+            Reg::Icr => std::mem::take(&mut self.icr),
+            Reg::Ims => self.ims,
+            Reg::Imc | Reg::Ics => 0,
+            Reg::Status => self.link,
+            Reg::Stat(_) => self.plain.remove(&reg.offset()).unwrap_or(0),
+            Reg::Ctrl => self.read_ctrl(),
+            _ => self.get(reg),
+        }
+    }
+
+    fn read_ctrl(&mut self) -> u32 {
+        let ctrl = self.get(Reg::Ctrl);
+        if ctrl & Ctrl::RST.bits() == 0 || self.faults.never_resets {
+            return ctrl;
+        }
+        match self.reset_reads.checked_sub(1) {
+            Some(left) => self.reset_reads = left,
+            None => self.set(Reg::Ctrl, ctrl & !Ctrl::RST.bits()),
+        }
+        ctrl
+    }
+
+    pub(crate) fn write(&mut self, reg: Reg, value: u32) {
+        if self.faults.gone {
+            return;
+        }
+        *self.writes.entry(reg.offset()).or_default() += 1;
+        match reg {
+            Reg::Ctrl => self.write_ctrl(value),
+            Reg::Ims => self.ims |= value & MASKABLE,
+            Reg::Imc if self.faults.mask_stuck => {}
+            Reg::Imc => self.ims &= !value,
+            Reg::Ics => self.icr |= value & MASKABLE,
+            Reg::Icr => self.icr &= !value,
+            Reg::Eerd => self.write_eerd(value),
+            Reg::Status | Reg::Stat(_) => {}
+            // Ring pointers have 16 bits; lengths are multiples of 128 octets.
+            Reg::Rdh | Reg::Rdt | Reg::Tdh | Reg::Tdt => self.set(reg, value & 0xffff),
+            Reg::Rdlen | Reg::Tdlen => self.set(reg, value & 0x000f_ff80),
+            _ => self.set(reg, value),
+        }
+    }
+
+    fn write_ctrl(&mut self, value: u32) {
+        self.set(Reg::Ctrl, value);
+        if value & Ctrl::RST.bits() == 0 || self.faults.never_resets {
+            return;
+        }
+        self.resets += 1;
+        self.engine.reset(self.faults);
+        let kept: Vec<_> = if self.faults.runs_after_reset { self.plain.drain().collect() } else { Vec::new() };
+        self.plain.clear();
+        self.plain.extend(kept);
+        self.set(Reg::Ctrl, value);
+        (self.icr, self.ims, self.reset_reads) = (0, 0, 2);
+        self.faults.transmit_stuck = false;
+        self.preload_address();
+    }
+
+    fn write_eerd(&mut self, value: u32) {
+        let word = (value >> 8 & 0xff) as usize;
+        let data = self.eeprom.get(word).copied().map_or(0xffff, u32::from);
+        let done = if self.faults.eeprom_dead { 0 } else { 1 << 4 };
+        self.set(Reg::Eerd, value & !1 | data << 16 | done);
+    }
+
+    pub(crate) fn count(&mut self, stat: Stat) {
+        let count = self.get(Reg::Stat(stat));
+        self.set(Reg::Stat(stat), count.saturating_add(1));
+    }
+
+    pub(crate) fn raise(&mut self, causes: Cause) {
+        self.icr |= causes.bits();
+    }
+
+    /// The level of INTA#.
+    pub(crate) fn asserted(&self) -> bool {
+        !self.faults.gone && self.icr & self.ims != 0
+    }
+
+    pub(crate) fn receiving(&self) -> bool {
+        self.get(Reg::Rctl) & Rctl::EN.bits() != 0
+    }
+
+    pub(crate) fn transmitting(&self) -> bool {
+        self.get(Reg::Tctl) & Tctl::EN.bits() != 0 && !self.faults.transmit_stuck
+    }
+}

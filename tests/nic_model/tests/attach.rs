@@ -1,0 +1,143 @@
+//! Attach: address, link, rings, and undoing all of it on every failure.
+
+use e1000::{
+    Adapter, Error, LinkState, Phase, Reg, Speed,
+    regs::{Rctl, Status, Tctl},
+};
+use ifnet::Interface;
+use nic_model::{Machine, config, mac};
+use wire::MacAddr;
+
+#[test]
+fn attach_reads_the_address_resets_the_device_and_leaves_it_masked_and_deaf() {
+    let machine = Machine::new(200);
+    let nic = machine.nic(mac(3));
+    let bench = machine.attach(&nic, config(3)).unwrap();
+    assert_eq!(bench.adapter.mac(), mac(3));
+    assert_eq!(bench.adapter.name(), "em3");
+    assert_eq!(bench.adapter.phase(), Phase::Attached);
+    assert_eq!((nic.resets(), nic.peek(Reg::Ims)), (1, 0));
+    assert_eq!(nic.peek(Reg::Rctl) & Rctl::EN.bits(), 0);
+    assert_eq!(nic.peek(Reg::Tctl) & Tctl::EN.bits(), 0);
+    assert_eq!((nic.peek(Reg::Rdt), nic.peek(Reg::Rdlen)), (79, 80 * 16));
+    assert_eq!(bench.rx.buffers(), 80);
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
+fn start_writes_rctl_once_and_unmasks() {
+    let machine = Machine::new(200);
+    let bench = machine.port(0);
+    assert_eq!(bench.nic.writes(Reg::Rctl), 1, "each write stops reception for a second on QEMU");
+    assert_ne!(bench.nic.peek(Reg::Ims), 0);
+    assert_eq!(bench.adapter.start(), Err(Error::State), "only a fresh port starts");
+    assert!(bench.adapter.running() && bench.adapter.link_up());
+    assert_eq!(bench.adapter.link().to_string(), "Link is up 1000 Mbps Full Duplex");
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
+fn a_dead_eeprom_falls_back_to_the_preloaded_address() {
+    let machine = Machine::new(200);
+    let nic = machine.nic(mac(9));
+    nic.set_faults(|faults| faults.eeprom_dead = true);
+    let bench = machine.attach(&nic, config(9)).unwrap();
+    assert_eq!(bench.adapter.mac(), mac(9));
+    bench.detach().unwrap();
+}
+
+#[test]
+fn without_any_address_attach_says_what_is_wrong() {
+    let machine = Machine::new(200);
+    let nic = machine.nic(mac(9));
+    nic.set_faults(|faults| (faults.eeprom_dead, faults.address_not_preloaded) = (true, true));
+    assert_eq!(machine.attach(&nic, config(9)).unwrap_err(), Error::EepromTimeout);
+    nic.set_faults(|faults| faults.eeprom_dead = false);
+    for bad in [MacAddr::BROADCAST, MacAddr::ZERO, MacAddr([1, 0, 0x5e, 0, 0, 1])] {
+        nic.set_eeprom(bad);
+        assert_eq!(machine.attach(&nic, config(9)).unwrap_err(), Error::InvalidMac, "{bad}");
+    }
+    machine.assert_empty();
+}
+
+#[test]
+fn a_device_that_does_not_reset_or_is_gone_is_refused() {
+    let machine = Machine::new(200);
+    let nic = machine.nic(mac(1));
+    nic.set_faults(|faults| faults.never_resets = true);
+    assert_eq!(machine.attach(&nic, config(1)).unwrap_err(), Error::ResetTimeout);
+    nic.set_faults(|faults| faults.gone = true);
+    assert_eq!(machine.attach(&nic, config(1)).unwrap_err(), Error::Gone);
+    machine.assert_empty();
+}
+
+#[test]
+fn impossible_configurations_are_refused_before_the_device_is_touched() {
+    let machine = Machine::new(200);
+    let nic = machine.nic(mac(1));
+    for length in [0, 72, 84, 4104] {
+        let (mut rx, mut tx) = (config(1), config(1));
+        (rx.rx_descriptors, tx.tx_descriptors) = (length, length);
+        assert_eq!(machine.attach(&nic, rx).unwrap_err(), Error::RingLength);
+        assert_eq!(machine.attach(&nic, tx).unwrap_err(), Error::RingLength);
+    }
+    for mtu in [0, 67, 1501, u16::MAX] {
+        let mut config = config(1);
+        config.mtu = mtu;
+        assert_eq!(machine.attach(&nic, config).unwrap_err(), Error::Mtu);
+    }
+    assert_eq!(nic.resets(), 0);
+}
+
+#[test]
+fn whatever_fails_in_attach_everything_made_before_is_undone() {
+    for allocations in 0..2 {
+        let machine = Machine::new(200);
+        machine.iommu.fail_allocations_after(allocations);
+        let nic = machine.nic(mac(1));
+        assert_eq!(machine.attach(&nic, config(1)).unwrap_err(), Error::NoDmaMemory);
+        machine.assert_empty();
+    }
+    let machine = Machine::new(79);
+    let nic = machine.nic(mac(1));
+    assert_eq!(machine.attach(&nic, config(1)).unwrap_err(), Error::NoBuffers);
+    machine.assert_empty();
+}
+
+#[test]
+fn link_changes_are_noticed_by_interrupt_and_counted() {
+    let machine = Machine::new(200);
+    let mut bench = machine.port(0);
+    let counted = bench.adapter.statistics().link_changes;
+    bench.nic.set_link(Status::empty());
+    bench.interrupts();
+    assert_eq!(bench.adapter.link(), LinkState::Down);
+    bench.nic.set_link(Status::LU | Status::SPEED_100);
+    bench.interrupts();
+    assert!(matches!(bench.adapter.link(), LinkState::Up(Speed::Mbps100, _)));
+    assert_eq!(bench.adapter.statistics().link_changes, counted + 2);
+    // An LSC that changes nothing is no change.
+    bench.nic.set_link(Status::LU | Status::SPEED_100);
+    bench.interrupts();
+    assert_eq!(bench.adapter.statistics().link_changes, counted + 2);
+    bench.detach().unwrap();
+}
+
+#[test]
+fn a_link_change_without_interrupt_is_noticed_by_the_tick() {
+    let machine = Machine::new(200);
+    let bench = machine.port(0);
+    bench.nic.set_link(Status::empty());
+    let report = bench.adapter.tick(ksync::time::Instant::ZERO);
+    assert_eq!(report.link, Some(LinkState::Down));
+    assert_eq!(bench.adapter.tick(ksync::time::Instant::ZERO).link, None);
+    bench.detach().unwrap();
+}
+
+#[test]
+fn an_adapter_is_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Adapter<nic_model::Nic>>();
+}

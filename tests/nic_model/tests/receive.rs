@@ -1,0 +1,241 @@
+//! Receiving: order, wrap-around, bad frames, no buffers, filters, interrupts.
+
+use e1000::{FilterCause, ReceiveFilter, Reg, desc::RxErrors, regs::Cause};
+use ifnet::Interface;
+use nic_model::{Bench, Machine, Wired, config, frame, mac};
+use pktbuf::LinkCast;
+use wire::MacAddr;
+
+/// Serial numbers of what was handed up; checks every octet and lets the packets go.
+fn serials(bench: &mut Bench) -> Vec<u32> {
+    let take = |packet: pktbuf::PacketBuf| {
+        let serial = packet.bytes()[14..18].try_into().map(u32::from_be_bytes).unwrap();
+        assert_eq!(packet.bytes(), frame(0, serial, packet.len()));
+        serial
+    };
+    bench.received.drain(..).map(take).collect()
+}
+
+#[test]
+fn thousands_of_frames_wrap_around_in_order_and_unharmed() {
+    let machine = Machine::new(400);
+    let mut bench = machine.port(0);
+    let mut seen = Vec::new();
+    for burst in 0..300_u32 {
+        // Bursts of every size up to the free descriptors, so that the ring's end falls everywhere.
+        let size = burst % 79 + 1;
+        for n in 0..size {
+            bench.nic.inject(frame(0, burst * 100 + n, 60 + (n as usize * 37) % 1455));
+        }
+        bench.settle();
+        seen.extend(serials(&mut bench));
+    }
+    let expected: Vec<u32> = (0..300).flat_map(|burst| (0..burst % 79 + 1).map(move |n| burst * 100 + n)).collect();
+    assert_eq!(seen, expected);
+    let statistics = bench.adapter.statistics();
+    assert_eq!(statistics.rx_packets, expected.len() as u64);
+    assert_eq!((statistics.rx_missed, statistics.rx_no_buffer), (0, 0));
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
+fn packets_carry_interface_and_cast() {
+    let machine = Machine::new(300);
+    let mut config = config(7);
+    config.filter.promiscuous = true;
+    let mut bench = machine.attach(&machine.nic(mac(7)), config).unwrap();
+    bench.adapter.start().unwrap();
+    for destination in [mac(7), MacAddr::BROADCAST, MacAddr([1, 0, 0x5e, 0, 0, 9]), mac(8)] {
+        let mut octets = frame(7, 0, 60);
+        octets[..6].copy_from_slice(&destination.octets());
+        bench.nic.inject(octets);
+    }
+    bench.settle();
+    let casts: Vec<_> = bench.received.iter().map(|packet| (packet.rx_if(), packet.link_cast())).collect();
+    let expected = [LinkCast::Unicast, LinkCast::Broadcast, LinkCast::Multicast, LinkCast::OtherHost];
+    assert_eq!(casts, expected.map(|cast| (Some(7), cast)));
+    let statistics = bench.adapter.statistics();
+    assert_eq!((statistics.rx_broadcast, statistics.rx_multicast), (1, 1));
+    bench.received.clear();
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
+fn one_pass_writes_rdt_once_and_honours_its_budget() {
+    let machine = Machine::new(300);
+    let mut bench = machine.port(0);
+    (0..70).for_each(|n| bench.nic.inject(frame(0, n, 100)));
+    bench.nic.settle();
+    let before = bench.nic.writes(Reg::Rdt);
+    assert_eq!(bench.service(50), 50);
+    assert_eq!(bench.service(50), 20);
+    assert_eq!(bench.service(50), 0);
+    assert_eq!(bench.nic.writes(Reg::Rdt), before + 2, "an empty pass does not ring the doorbell");
+    assert_eq!(serials(&mut bench), (0..70).collect::<Vec<_>>());
+    bench.detach().unwrap();
+}
+
+#[test]
+fn a_full_ring_loses_frames_at_the_wire_and_recovers() {
+    let machine = Machine::new(300);
+    let mut bench = machine.port(0);
+    (0..100).for_each(|n| bench.nic.inject(frame(0, n, 100)));
+    bench.nic.settle();
+    bench.interrupts();
+    bench.adapter.tick(ksync::time::Instant::ZERO);
+    // One descriptor of 80 stays unused: head == tail means empty.
+    assert_eq!(serials(&mut bench), (0..79).collect::<Vec<_>>());
+    assert_eq!(bench.adapter.statistics().rx_missed, 21);
+    bench.nic.inject(frame(0, 500, 100));
+    bench.settle();
+    assert_eq!(serials(&mut bench), [500]);
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
+fn without_fresh_buffers_frames_are_dropped_counted_and_the_ring_lives_on() {
+    let machine = Machine::new(90);
+    let mut bench = machine.port(0);
+    let hoard: Vec<_> = std::iter::from_fn(|| bench.cache.alloc()).collect();
+    assert_eq!(hoard.len(), 10);
+    for round in 0..10 {
+        (0..50).for_each(|n| bench.nic.inject(frame(0, round * 100 + n, 200)));
+        bench.settle();
+    }
+    assert!(bench.received.is_empty());
+    assert_eq!(bench.adapter.statistics().rx_no_buffer, 500);
+    drop(hoard);
+    bench.nic.inject(frame(0, 7, 200));
+    bench.settle();
+    assert_eq!(serials(&mut bench), [7]);
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
+fn bad_frames_are_counted_by_kind_and_never_handed_up() {
+    let machine = Machine::new(300);
+    let mut bench = machine.port(0);
+    let good = |serial| Wired::good(frame(0, serial, 300));
+    let bad = |errors| Wired { errors, ..good(99) };
+    bench.nic.inject_wired(good(1));
+    bench.nic.inject_wired(bad(RxErrors::CE));
+    bench.nic.inject_wired(bad(RxErrors::SE));
+    bench.nic.inject_wired(bad(RxErrors::RXE));
+    // A length the buffer cannot hold, and one that is no Ethernet header: a broken device.
+    bench.nic.inject_wired(Wired { claimed_length: Some(2049), ..good(99) });
+    bench.nic.inject_wired(Wired { claimed_length: Some(u16::MAX), ..good(99) });
+    bench.nic.inject_wired(Wired { claimed_length: Some(13), ..good(99) });
+    bench.nic.inject_wired(Wired { claimed_length: Some(0), ..good(99) });
+    // Checksum verdicts are not the driver's business.
+    bench.nic.inject_wired(Wired { errors: RxErrors::IPE | RxErrors::TCPE, ..good(2) });
+    bench.settle();
+    assert_eq!(serials(&mut bench), [1, 2]);
+    let statistics = bench.adapter.statistics();
+    assert_eq!((statistics.rx_crc_errors, statistics.rx_errors, statistics.rx_length_errors), (1, 2, 4));
+    assert_eq!(statistics.rx_packets, 2);
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
+fn a_frame_over_several_descriptors_is_dropped_whole_and_counted_once() {
+    let machine = Machine::new(300);
+    let mut bench = machine.port(0);
+    bench.nic.inject(frame(0, 1, 100));
+    bench.nic.inject_wired(Wired { pieces: 3, ..Wired::good(frame(0, 99, 1500)) });
+    bench.nic.inject(frame(0, 2, 100));
+    bench.nic.settle();
+    // Also when a pass ends in the middle of it.
+    while bench.service(2) > 0 {}
+    assert_eq!(serials(&mut bench), [1, 2]);
+    assert_eq!(bench.adapter.statistics().rx_length_errors, 1);
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
+fn late_write_backs_delay_frames_but_lose_and_reorder_none() {
+    let machine = Machine::new(300);
+    let mut bench = machine.port(0);
+    bench.nic.set_faults(|faults| faults.late_write_back = 5);
+    let mut seen = Vec::new();
+    for serial in 0..400 {
+        bench.nic.inject(frame(0, serial, 80));
+        bench.nic.step();
+        // The interrupt comes before DD does; the thread finds nothing and unmasks.
+        bench.interrupts();
+        seen.extend(serials(&mut bench));
+    }
+    bench.settle();
+    // What was written back after the last interrupt is found by the next pass.
+    while bench.service(64) > 0 {}
+    seen.extend(serials(&mut bench));
+    assert_eq!(seen, (0..400).collect::<Vec<_>>());
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
+fn the_filter_says_stray_to_an_interrupt_that_is_not_ours() {
+    let machine = Machine::new(300);
+    let bench = machine.port(0);
+    assert_eq!(bench.adapter.filter(), FilterCause::Stray);
+    // Transmit causes are not unmasked, so they interrupt nobody.
+    bench.nic.raise(Cause::TXDW | Cause::TXQE);
+    assert_eq!(bench.adapter.filter(), FilterCause::Stray);
+    assert_ne!(bench.nic.peek(Reg::Ims), 0, "a stray interrupt masks nothing");
+    assert_eq!((bench.adapter.stray_interrupts(), bench.adapter.statistics().interrupts), (2, 0));
+    bench.nic.raise(Cause::RXT0);
+    assert_eq!(bench.adapter.filter(), FilterCause::Schedule);
+    assert_eq!(bench.nic.peek(Reg::Ims), 0, "our own masks the device");
+    assert_eq!(bench.nic.peek(Reg::Icr), 0, "and is acknowledged");
+    bench.detach().unwrap();
+}
+
+#[test]
+fn a_frame_between_the_last_look_and_the_unmasking_interrupts_at_once() {
+    let machine = Machine::new(300);
+    let mut bench = machine.port(0);
+    bench.nic.inject(frame(0, 1, 100));
+    bench.nic.settle();
+    assert_eq!(bench.adapter.filter(), FilterCause::Schedule);
+    assert_eq!(bench.service(64), 1);
+    bench.nic.inject(frame(0, 2, 100));
+    bench.nic.settle();
+    assert!(!bench.nic.interrupting(), "masked");
+    bench.adapter.unmask();
+    assert!(bench.nic.interrupting());
+    bench.interrupts();
+    assert_eq!(serials(&mut bench), [1, 2]);
+    bench.detach().unwrap();
+}
+
+#[test]
+fn address_filters_let_through_what_was_asked_for() {
+    let machine = Machine::new(300);
+    let mut bench = machine.port(0);
+    let group = |n| MacAddr([1, 0, 0x5e, 0, 0, n]);
+    let mut heard = |bench: &mut Bench, destination: MacAddr| {
+        let mut octets = frame(0, 1, 60);
+        octets[..6].copy_from_slice(&destination.octets());
+        bench.nic.inject(octets);
+        bench.settle();
+        bench.received.drain(..).count() == 1
+    };
+    assert!(heard(&mut bench, mac(0)) && heard(&mut bench, MacAddr::BROADCAST));
+    assert!(!heard(&mut bench, mac(1)) && !heard(&mut bench, group(5)));
+    bench.adapter.set_filter(ReceiveFilter { groups: vec![group(5)], ..ReceiveFilter::default() });
+    assert!(heard(&mut bench, group(5)) && !heard(&mut bench, group(6)) && !heard(&mut bench, mac(1)));
+    bench.adapter.set_filter(ReceiveFilter { all_multicast: true, ..ReceiveFilter::default() });
+    assert!(heard(&mut bench, group(6)) && !heard(&mut bench, mac(1)));
+    bench.adapter.set_filter(ReceiveFilter { promiscuous: true, ..ReceiveFilter::default() });
+    assert!(heard(&mut bench, mac(1)) && heard(&mut bench, group(5)));
+    bench.adapter.set_filter(ReceiveFilter::default());
+    assert!(!heard(&mut bench, mac(1)) && !heard(&mut bench, group(5)) && heard(&mut bench, mac(0)));
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
