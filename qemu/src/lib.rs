@@ -1,3 +1,15 @@
-//! The one host program: run, image, check.
+//! Everything around the router on the host: toolchain, builds, virtual machines, and hosts to talk through it.
+//!
+//! The program `sluice` is a thin command line over this library; the tests that boot the router use it as well.
+//! [`prepare`] makes the machine ready, [`build`] makes kernel and image, [`machine`] describes a virtual machine as
+//! data, and [`guest`] runs one.
 
-//! Placeholder while the workspace is laid out.
+#![forbid(unsafe_code)]
+
+pub mod build;
+pub mod guest;
+pub mod machine;
+pub mod prepare;
+pub mod progress;
+pub mod toolchain;
+pub mod workspace;

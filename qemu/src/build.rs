@@ -1,0 +1,230 @@
+//! Builds the kernel and its disk images: [`Builder`].
+//!
+//! Kernel and image tool have target folders of their own (`target/kernel`, `target/image`), so that neither waits for
+//! or invalidates what host tests build. Several test programs may build at once: a lock file puts them in a row, and
+//! images are found again by the content they were made of.
+
+use std::{
+    fs::{self, File},
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{machine::Firmware, prepare, progress::Progress, toolchain::Toolchain, workspace::Workspace};
+
+/// The target the kernel is built for.
+const TARGET: &str = "x86_64-unknown-none";
+
+/// What cargo needs to build the library for the bare machine along with the kernel.
+pub(crate) const BUILD_STD: &[&str] = &["-Zbuild-std=core,alloc", "-Zbuild-std-features=compiler-builtins-mem"];
+
+/// Frame pointers are what backtraces of the kernel follow.
+pub(crate) const KERNEL_RUSTFLAGS: &str = "-C force-frame-pointers=yes";
+
+/// How many images are kept at most, and for how long each is safe from being removed.
+const KEPT_IMAGES: usize = 64;
+const SAFE_AGE: Duration = Duration::from_secs(3600);
+
+/// Builds for one checkout, with one toolchain.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    workspace: Workspace,
+    toolchain: Toolchain,
+    progress: Progress,
+}
+
+impl Builder {
+    /// Finds or installs the toolchain.
+    ///
+    /// # Errors
+    /// When there is none and it cannot be installed.
+    pub fn new(workspace: &Workspace, progress: Progress) -> Result<Self> {
+        let toolchain = {
+            let _lock = lock(workspace)?;
+            prepare::for_building(workspace, progress)?
+        };
+        Ok(Self { workspace: workspace.clone(), toolchain, progress })
+    }
+
+    /// Returns the toolchain in use.
+    #[must_use]
+    pub fn toolchain(&self) -> &Toolchain {
+        &self.toolchain
+    }
+
+    /// Builds the kernel and returns its ELF file.
+    ///
+    /// # Errors
+    /// When it does not build; the compiler's output has been shown by then.
+    pub fn kernel(&self) -> Result<PathBuf> {
+        let _lock = lock(&self.workspace)?;
+        let folder = self.workspace.target("kernel");
+        let mut cargo = self.toolchain.cargo(&self.workspace);
+        cargo.args(["build", "--package", "kmain", "--profile", "kernel", "--target", TARGET]).args(BUILD_STD);
+        cargo.arg("--target-dir").arg(&folder).env("RUSTFLAGS", KERNEL_RUSTFLAGS);
+        self.progress.run("Building the kernel", &mut cargo)?;
+        Ok(folder.join(TARGET).join("kernel").join("kmain"))
+    }
+
+    /// Builds the kernel, once for each process, and returns its ELF file.
+    ///
+    /// # Errors
+    /// As [`kernel`](Self::kernel); every later call reports the same.
+    pub fn kernel_once(&self) -> Result<PathBuf> {
+        static KERNEL: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        let built = KERNEL.get_or_init(|| self.kernel().map_err(|error| format!("{error:#}")));
+        built.clone().map_err(anyhow::Error::msg)
+    }
+
+    /// Returns a disk image of `kernel` and the configuration `config`; made now unless one of the same content exists.
+    ///
+    /// # Errors
+    /// When the image tool does not build or fails.
+    pub fn image(&self, kernel: &Path, config: &[u8], firmware: Firmware) -> Result<PathBuf> {
+        let _lock = lock(&self.workspace)?;
+        let tool = self.image_tool()?;
+        let folder = self.workspace.folder("images")?;
+        let image = folder.join(format!("{}-{}.img", content_key(&[kernel, &tool], config)?, firmware.name()));
+        if let Ok(file) = File::open(&image) {
+            // The time of its last use keeps it from being removed; failing to note that costs a rebuild at most.
+            let _ = file.set_modified(SystemTime::now());
+            return Ok(image);
+        }
+        let config_file = image.with_extension("toml");
+        fs::write(&config_file, config).with_context(|| format!("cannot write {}", config_file.display()))?;
+        self.run_image_tool(&tool, kernel, &config_file, &image, firmware)?;
+        remove_old_images(&folder);
+        Ok(image)
+    }
+
+    /// Writes a disk image of `kernel` and the file `config` to `out`.
+    ///
+    /// # Errors
+    /// When the image tool does not build or fails.
+    pub fn image_file(&self, kernel: &Path, config: &Path, out: &Path, firmware: Firmware) -> Result<()> {
+        let _lock = lock(&self.workspace)?;
+        let tool = self.image_tool()?;
+        self.run_image_tool(&tool, kernel, config, out, firmware)
+    }
+
+    /// Builds the image tool, once for each process.
+    fn image_tool(&self) -> Result<PathBuf> {
+        static TOOL: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        let built = TOOL.get_or_init(|| self.build_image_tool().map_err(|error| format!("{error:#}")));
+        built.clone().map_err(anyhow::Error::msg)
+    }
+
+    fn build_image_tool(&self) -> Result<PathBuf> {
+        let folder = self.workspace.target("image");
+        let mut cargo = self.toolchain.cargo(&self.workspace);
+        // The folder is an argument and no variable: the boot loader's build runs cargo itself, which would inherit the
+        // variable and wait for ever for the folder that this build holds.
+        cargo.args(["build", "--package", "image", "--release", "--target-dir"]).arg(&folder);
+        self.progress.run("Building the image tool and the boot loader", &mut cargo)?;
+        Ok(folder.join("release").join("image"))
+    }
+
+    fn run_image_tool(&self, tool: &Path, kernel: &Path, config: &Path, out: &Path, firmware: Firmware) -> Result<()> {
+        let mut command = Command::new(tool);
+        command.arg("--kernel").arg(kernel).arg("--config").arg(config).arg("--out").arg(out);
+        command.arg(format!("--{}", firmware.name())).env("TMPDIR", self.workspace.folder("tmp")?);
+        self.progress.run("Making the disk image", &mut command)
+    }
+}
+
+/// Takes the lock that builds of this checkout share; it is released with the file.
+fn lock(workspace: &Workspace) -> Result<File> {
+    let path = workspace.folder("")?.join("runner.lock");
+    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
+}
+
+/// Returns a name made of the content of everything that goes into an image.
+fn content_key(files: &[&Path], config: &[u8]) -> Result<String> {
+    // Two differently begun sums make a chance collision of two images as good as impossible.
+    let mut sums = [DefaultHasher::new(), DefaultHasher::new()];
+    "second".hash(&mut sums[1]);
+    let contents = files.iter().map(|path| fs::read(path).with_context(|| format!("cannot read {}", path.display())));
+    for content in contents.chain([Ok(config.to_vec())]) {
+        let content = content?;
+        sums.iter_mut().for_each(|sum| content.hash(sum));
+    }
+    Ok(sums.map(|sum| format!("{:016x}", sum.finish())).concat())
+}
+
+/// Removes the images used longest ago beyond the number kept. What cannot be removed is left for the next time.
+fn remove_old_images(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let aged = entries.flatten().filter(|entry| entry.path().extension().is_some_and(|extension| extension == "img"));
+    let mut aged: Vec<(SystemTime, PathBuf)> =
+        aged.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
+    aged.sort_by(|a, b| b.cmp(a));
+    for (used, path) in aged.into_iter().skip(KEPT_IMAGES) {
+        if used.elapsed().is_ok_and(|age| age > SAFE_AGE) {
+            let _ = fs::remove_file(path.with_extension("toml"));
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_an_image_changes_with_each_of_its_parts() {
+        let folder = crate::workspace::scratch("key");
+        let (kernel, tool) = (folder.join("kernel"), folder.join("tool"));
+        fs::write(&kernel, "kernel").unwrap();
+        fs::write(&tool, "tool").unwrap();
+        let key = |config: &str| content_key(&[&kernel, &tool], config.as_bytes()).unwrap();
+        let first = key("a");
+        assert_eq!(first, key("a"));
+        assert_ne!(first, key("b"));
+        fs::write(&kernel, "kernel 2").unwrap();
+        assert_ne!(first, key("a"));
+        fs::write(&kernel, "kernel").unwrap();
+        fs::write(&tool, "tool 2").unwrap();
+        assert_ne!(first, key("a"));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn only_images_that_are_old_and_many_are_removed() {
+        let folder = crate::workspace::scratch("images");
+        let old = SystemTime::now() - 2 * SAFE_AGE;
+        for index in 0..KEPT_IMAGES + 3 {
+            let image = folder.join(format!("{index:03}.img"));
+            let file = File::create(&image).unwrap();
+            fs::write(image.with_extension("toml"), "").unwrap();
+            // The first four are old; one of them is still among those kept.
+            if index < 4 {
+                file.set_modified(old - Duration::from_secs(index as u64)).unwrap();
+            }
+        }
+        remove_old_images(&folder);
+        let left = |name: &str| folder.join(name).exists();
+        assert!(left("000.img") && left("000.toml"));
+        assert!(!left("001.img") && !left("002.img") && !left("003.img") && !left("003.toml"));
+        assert!(left("004.img"));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_lock_keeps_a_second_builder_out() {
+        let folder = crate::workspace::scratch("lock");
+        let workspace = Workspace::at(&folder, &folder);
+        let held = lock(&workspace).unwrap();
+        let second = File::open(folder.join("runner.lock")).unwrap();
+        assert!(second.try_lock().is_err());
+        drop(held);
+        second.try_lock().unwrap();
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

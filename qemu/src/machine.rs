@@ -1,0 +1,100 @@
+//! A virtual machine as data: [`Machine`] and its parts.
+//!
+//! What QEMU is told about it is in [`arguments`](Machine::arguments). Network interfaces take PCI slots in their order,
+//! so the first is em0.
+
+mod accelerator;
+mod arguments;
+mod wire;
+
+use std::path::PathBuf;
+
+pub use accelerator::Accelerator;
+use clap::ValueEnum;
+pub use wire::{Nic, NicModel, Wire};
+
+/// The board: QEMU's `-machine`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Board {
+    /// Intel Q35 with ICH9: PCI Express, ECAM.
+    #[default]
+    Q35,
+    /// Intel i440FX with PIIX3: plain PCI.
+    Pc,
+}
+
+/// The firmware that starts the disk image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Firmware {
+    /// PC BIOS (SeaBIOS in QEMU).
+    #[default]
+    Bios,
+    /// UEFI (OVMF in QEMU).
+    Uefi,
+}
+
+impl Firmware {
+    /// Returns the name as the command line has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bios => "bios",
+            Self::Uefi => "uefi",
+        }
+    }
+}
+
+/// Where the first serial port of the machine leads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serial {
+    /// QEMU's standard input and output, as bytes (for [`Guest`](crate::guest::Guest)).
+    #[default]
+    Bytes,
+    /// The terminal, together with QEMU's own monitor behind Ctrl-A (for people).
+    Terminal,
+}
+
+/// A virtual machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The board.
+    pub board: Board,
+    /// The firmware; the image must be made for the same.
+    pub firmware: Firmware,
+    /// The number of processors.
+    pub smp: u32,
+    /// The memory in MiB.
+    pub memory: u32,
+    /// What executes the guest's instructions; probed when not given.
+    pub accelerator: Option<Accelerator>,
+    /// The network interfaces; the first is em0.
+    pub nics: Vec<Nic>,
+    /// The first serial port.
+    pub serial: Serial,
+    /// A socket that QEMU connects its machine protocol (QMP) to.
+    pub monitor: Option<PathBuf>,
+    /// Whether the guest can end QEMU through [`ktest::DEBUG_EXIT_PORT`].
+    pub debug_exit: bool,
+    /// Whether a reset starts the machine again; otherwise it ends QEMU.
+    pub restarts: bool,
+    /// Further arguments for QEMU, as they are.
+    pub extra: Vec<String>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            board: Board::default(),
+            firmware: Firmware::default(),
+            smp: 2,
+            memory: 256,
+            accelerator: None,
+            nics: Vec::new(),
+            serial: Serial::default(),
+            monitor: None,
+            debug_exit: false,
+            restarts: true,
+            extra: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! A [`Machine`] as QEMU's command line.
+
+use std::{ffi::OsString, path::Path};
+
+use anyhow::{Result, ensure};
+
+use super::{Accelerator, Board, Firmware, Machine, Nic, Serial, Wire};
+use crate::prepare;
+
+/// The highest PCI slot that is free on both boards; 31 is the south bridge of q35.
+const LAST_SLOT: u8 = 30;
+
+/// Collects arguments; QEMU's options separate their parts by commas, so a comma in a value is written twice.
+#[derive(Debug, Default)]
+struct Line(Vec<OsString>);
+
+impl Line {
+    fn add(&mut self, option: &str, value: impl Into<OsString>) {
+        self.0.push(option.into());
+        self.0.push(value.into());
+    }
+}
+
+impl Machine {
+    /// Returns the arguments that make QEMU this machine, started from `image`.
+    ///
+    /// # Errors
+    /// When the machine makes no sense, or UEFI firmware is wanted and not installed.
+    pub fn arguments(&self, image: &Path) -> Result<Vec<OsString>> {
+        ensure!((1..=255).contains(&self.smp), "a machine has 1 to 255 processors, not {}", self.smp);
+        ensure!(self.memory >= 32, "{} MiB of memory are too few", self.memory);
+        let accelerator = self.accelerator.unwrap_or_else(Accelerator::probe);
+        let mut line = Line::default();
+        line.0.extend(["-nodefaults", "-no-user-config"].map(OsString::from));
+        line.add("-machine", self.board.argument());
+        line.add("-accel", accelerator.argument());
+        line.add("-cpu", accelerator.processor());
+        line.add("-smp", self.smp.to_string());
+        line.add("-m", self.memory.to_string());
+        // The boot loader's BIOS stages hang without a VGA; it costs nothing when nobody looks.
+        line.add("-vga", "std");
+        line.add("-display", "none");
+        self.add_disk(&mut line, image)?;
+        self.add_serial(&mut line);
+        for (index, nic) in self.nics.iter().enumerate() {
+            nic.add_to(&mut line, index)?;
+        }
+        if self.debug_exit {
+            let port = ktest::DEBUG_EXIT_PORT;
+            line.add("-device", format!("isa-debug-exit,iobase={port:#x},iosize=0x04"));
+        }
+        if !self.restarts {
+            line.0.push("-no-reboot".into());
+        }
+        line.0.extend(self.extra.iter().map(OsString::from));
+        Ok(line.0)
+    }
+
+    /// Adds firmware and disk. What the guest writes to the disk is forgotten, so one image serves many machines.
+    fn add_disk(&self, line: &mut Line, image: &Path) -> Result<()> {
+        if self.firmware == Firmware::Uefi {
+            let Some(ovmf) = prepare::ovmf() else {
+                anyhow::bail!("no UEFI firmware is installed: {}", prepare::install_command(&["ovmf".into()]));
+            };
+            line.add("-bios", ovmf);
+        }
+        let mut drive = OsString::from("format=raw,snapshot=on,file=");
+        drive.push(doubled_commas(image)?);
+        line.add("-drive", drive);
+        Ok(())
+    }
+
+    fn add_serial(&self, line: &mut Line) {
+        match self.serial {
+            Serial::Bytes => {
+                line.add("-chardev", "stdio,id=console,signal=off");
+                line.add("-serial", "chardev:console");
+            }
+            Serial::Terminal => line.add("-serial", "mon:stdio"),
+        }
+        if let Some(path) = &self.monitor {
+            let mut monitor = OsString::from("unix:");
+            monitor.push(path);
+            line.add("-qmp", monitor);
+        }
+    }
+}
+
+impl Board {
+    const fn argument(self) -> &'static str {
+        match self {
+            Self::Q35 => "q35",
+            Self::Pc => "pc",
+        }
+    }
+}
+
+impl Nic {
+    fn add_to(&self, line: &mut Line, index: usize) -> Result<()> {
+        let slot = self.pci_slot(index);
+        ensure!((1..=LAST_SLOT).contains(&slot), "there is no PCI slot {slot} for interface {index}");
+        line.add("-netdev", self.wire.netdev(index)?);
+        // Without an option ROM the firmware does not try to boot from the network.
+        let (device, mac) = (self.model.device(), self.address(index));
+        line.add("-device", format!("{device},id=nic{index},netdev=net{index},mac={mac},addr={slot:#04x},romfile="));
+        if let Some(path) = &self.capture {
+            let mut filter = OsString::from(format!("filter-dump,id=dump{index},netdev=net{index},file="));
+            filter.push(doubled_commas(path)?);
+            line.add("-object", filter);
+        }
+        Ok(())
+    }
+}
+
+impl Wire {
+    fn netdev(&self, index: usize) -> Result<String> {
+        let id = format!("id=net{index}");
+        Ok(match self {
+            Self::Stream(path) => format!("stream,{id},server=off,addr.type=unix,addr.path={}", doubled_commas(path)?),
+            Self::Dgram(own, other) => {
+                let (own, other) = (doubled_commas(own)?, doubled_commas(other)?);
+                format!("dgram,{id},local.type=unix,local.path={own},remote.type=unix,remote.path={other}")
+            }
+            Self::Tap(name) => format!("tap,{id},ifname={name},script=no,downscript=no"),
+            Self::User => format!("user,{id}"),
+            Self::Nothing => format!("hubport,{id},hubid={index}"),
+        })
+    }
+}
+
+/// Returns the path with each comma doubled, which is how QEMU's options quote one.
+fn doubled_commas(path: &Path) -> Result<String> {
+    let Some(text) = path.to_str() else { anyhow::bail!("QEMU cannot be given the path {}", path.display()) };
+    Ok(text.replace(',', ",,"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the command line of `machine` as one text.
+    fn line(machine: &Machine) -> String {
+        let arguments = machine.arguments(Path::new("/x/a,b.img")).unwrap();
+        arguments.iter().map(|argument| argument.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn tcg() -> Machine {
+        Machine { accelerator: Some(Accelerator::Tcg), ..Machine::default() }
+    }
+
+    #[test]
+    fn a_machine_is_a_qemu_command_line() {
+        let nics = vec![Nic::new(Wire::Stream("a".into())), Nic::new(Wire::Tap("tap1".into()))];
+        let machine = Machine { board: Board::Pc, smp: 4, nics, monitor: Some("qmp".into()), ..tcg() };
+        assert_eq!(
+            line(&machine),
+            "-nodefaults -no-user-config -machine pc -accel tcg,thread=multi -cpu qemu64 -smp 4 -m 256 -vga std \
+             -display none -drive format=raw,snapshot=on,file=/x/a,,b.img -chardev stdio,id=console,signal=off \
+             -serial chardev:console -qmp unix:qmp \
+             -netdev stream,id=net0,server=off,addr.type=unix,addr.path=a \
+             -device e1000,id=nic0,netdev=net0,mac=52:54:00:51:1c:00,addr=0x04,romfile= \
+             -netdev tap,id=net1,ifname=tap1,script=no,downscript=no \
+             -device e1000,id=nic1,netdev=net1,mac=52:54:00:51:1c:01,addr=0x05,romfile="
+        );
+    }
+
+    #[test]
+    fn every_wire_has_its_backend() {
+        let netdev = |wire: Wire| wire.netdev(0).unwrap();
+        assert_eq!(
+            netdev(Wire::Dgram("a,1".into(), "b".into())),
+            "dgram,id=net0,local.type=unix,local.path=a,,1,remote.type=unix,remote.path=b"
+        );
+        assert_eq!(netdev(Wire::User), "user,id=net0");
+        assert_eq!(netdev(Wire::Nothing), "hubport,id=net0,hubid=0");
+    }
+
+    #[test]
+    fn what_a_machine_may_have_beyond_the_default_is_asked_for() {
+        let nic = Nic { capture: Some("x.pcap".into()), slot: Some(8), ..Nic::new(Wire::User) };
+        let machine = Machine {
+            nics: vec![nic],
+            debug_exit: true,
+            restarts: false,
+            serial: Serial::Terminal,
+            extra: vec!["-s".into()],
+            ..tcg()
+        };
+        let line = line(&machine);
+        assert!(line.contains("addr=0x08,"), "{line}");
+        assert!(line.contains("-object filter-dump,id=dump0,netdev=net0,file=x.pcap"), "{line}");
+        assert!(line.contains("-serial mon:stdio"), "{line}");
+        assert!(line.ends_with("-device isa-debug-exit,iobase=0xf4,iosize=0x04 -no-reboot -s"), "{line}");
+    }
+
+    #[test]
+    fn a_machine_that_makes_no_sense_is_refused() {
+        let image = Path::new("a.img");
+        assert!(Machine { smp: 0, ..tcg() }.arguments(image).is_err());
+        assert!(Machine { memory: 16, ..tcg() }.arguments(image).is_err());
+        let nics = (0..28).map(|_| Nic::new(Wire::User)).collect();
+        assert!(Machine { nics, ..tcg() }.arguments(image).is_err());
+        let taken = Nic { slot: Some(31), ..Nic::new(Wire::User) };
+        assert!(Machine { nics: vec![taken], ..tcg() }.arguments(image).is_err());
+    }
+}
