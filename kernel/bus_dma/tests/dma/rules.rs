@@ -229,3 +229,26 @@ proptest! {
         prop_assert_eq!(both.intersect(&a), both);
     }
 }
+
+#[test]
+fn the_last_octet_decides_whether_a_buffer_is_in_reach() {
+    let first = ARENA_BASE / PAGE_SIZE as u64;
+    // Once through the window and once page by page; a buffer that ends within a page, and one that ends with it.
+    for (window, len) in [(true, 100_u16), (false, 100), (true, 4096), (false, 4096)] {
+        let (mut sim, arena) = Sim::linear(first, 1);
+        sim.window = sim.window.filter(|_| window);
+        let sim = sim.leak();
+        let root = DmaTag::root("root", sim);
+        let last = ARENA_BASE + u64::from(len) - 1;
+        let buf = &mut arena[..usize::from(len)];
+        let tag = |lowaddr| root.child("x", Constraints { lowaddr, ..Constraints::ANY }).unwrap();
+        let mut short: DmaMap<Bidirectional, _> = tag(last - 1).create_map().unwrap();
+        let (buf, error) = short.load(buf).unwrap_err();
+        assert_eq!(error, DmaError::CannotBounce);
+        let walked = sim.walks.load(std::sync::atomic::Ordering::Relaxed);
+        let mut enough: DmaMap<Bidirectional, _> = tag(last).create_map().unwrap();
+        enough.load(buf).unwrap();
+        assert_eq!(walked == sim.walks.load(std::sync::atomic::Ordering::Relaxed), window);
+        enough.unload().unwrap();
+    }
+}
