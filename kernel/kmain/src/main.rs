@@ -17,8 +17,14 @@ entry_point!(boot, config = &LOADER_CONFIG);
 /// Stages announced during boot.
 const STAGES: u32 = 5;
 
+/// QEMU's exit status after a panic is twice this and one.
+#[cfg(feature = "debug-exit")]
+const PANIC_EXIT_CODE: u32 = 3;
+
 fn boot(info: &'static mut BootInfo) -> ! {
     machine::boot::begin_stages(STAGES);
+    #[cfg(feature = "debug-exit")]
+    panic::set_exit_code(PANIC_EXIT_CODE);
     match machine::boot::bring_up(info) {
         Ok(record) => log::info!("boot: configuration of {} octets", record.ramdisk.len()),
         Err(error) => panic!("the machine could not be brought up: {error:?}"),

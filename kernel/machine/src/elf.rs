@@ -47,6 +47,13 @@ impl<'a> Image<'a> {
         })
     }
 
+    /// Returns the first address of each page of the segments that are never written.
+    pub(crate) fn fixed_pages(&self) -> impl Iterator<Item = u64> {
+        self.segments()
+            .filter(|segment| segment.kind == PT_LOAD && segment.flags & WRITE == 0)
+            .flat_map(|segment| segment.pages().step_by(PAGE as usize))
+    }
+
     /// Returns whether some executable segment has a page in common with `len` octets from `start`.
     pub(crate) fn is_code(&self, start: u64, len: u64) -> bool {
         self.segments().any(|segment| {
@@ -129,6 +136,7 @@ mod tests {
         assert!(image.is_constant(0x10_1000, 0x1000), "read-only data");
         assert!(image.is_code(0x10_2000, 0x1000) && image.is_code(0x10_3000, 0x1000));
         assert!(!image.is_code(0x10_4000, 0x1000) && image.is_constant(0x10_4000, 0x1000), "relocated constants");
+        assert_eq!(image.fixed_pages().collect::<Vec<_>>(), [0x10_0000, 0x10_1000, 0x10_2000, 0x10_3000]);
         assert!(!image.is_constant(0x10_5000, 0x1000), "shares its page with data");
         assert!(!image.is_constant(0x20_0000, 0x1000) && !image.is_code(0x20_0000, 0x1000), "not the image");
     }

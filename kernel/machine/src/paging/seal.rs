@@ -2,13 +2,16 @@
 //!
 //! The loader maps by its own rules; here every page of the upper half is compared with what the kernel file says about it, and
 //! rights are only ever taken away: code is never writable, everything but code is never executable, the configuration file is
-//! read-only. The lower half (the loader's identity-mapped switch code and descriptor table) is dropped.
+//! read-only. The same holds for the second view of the kernel image in the physical mapping. The lower half (the loader's identity-mapped switch code and descriptor table) is dropped.
 
 use core::fmt;
 
-use x86_64::{PhysAddr, VirtAddr, structures::paging::PageTable};
+use x86_64::{
+    PhysAddr, VirtAddr,
+    structures::paging::{PageTable, Translate},
+};
 
-use super::{PagingError, SPACE, flush_all, phys_to_virt, walk};
+use super::{PHYSICAL_BASE, PagingError, SPACE, flush_all, phys_to_virt, walk};
 use crate::{boot::BootRecord, elf};
 
 /// What sealing found and changed; counts of pages of any size.
@@ -22,16 +25,18 @@ pub struct Seal {
     pub both: u32,
     /// Pages whose rights were reduced.
     pub repaired: u32,
+    /// Pages of the physical mapping that were made read-only because they are the kernel's code and constants.
+    pub aliases: u32,
     /// Top-level entries of the lower half that were dropped.
     pub dropped: u32,
 }
 
 impl fmt::Display for Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pages, code, both, repaired, dropped } = self;
+        let Self { pages, code, both, repaired, aliases, dropped } = self;
         write!(
             f,
-            "{pages} pages, {code} executable, {both} were writable too, {repaired} repaired, {dropped} low entries dropped"
+            "{pages} pages, {code} executable, {both} were writable too, {repaired} repaired, {aliases} aliases closed, {dropped} low entries dropped"
         )
     }
 }
@@ -71,6 +76,13 @@ pub fn seal(record: &BootRecord) -> Result<Seal, PagingError> {
     };
     // SAFETY: the tables are locked, and only rights that the kernel file does not grant are taken away.
     unsafe { walk::for_each_leaf(&mut rights) };
+    for page in image.fixed_pages() {
+        let virt = VirtAddr::try_new(page).map_err(|_| PagingError::BadImage)?;
+        let phys = space.translate_addr(virt).ok_or(PagingError::BadImage)?;
+        // SAFETY: the tables are locked; nobody writes the kernel's code and constants, under any address.
+        let had_right = unsafe { walk::write_protect(PHYSICAL_BASE + phys.as_u64()) }?;
+        seal.aliases += u32::from(had_right);
+    }
     flush_all();
     Ok(seal)
 }

@@ -8,7 +8,8 @@ use x86_64::{
     structures::paging::{PageTable, PageTableFlags},
 };
 
-use super::phys_to_virt;
+use super::{PagingError, phys_to_virt};
+use crate::frame::{self, FRAME_SIZE};
 
 /// A mapped page.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,45 @@ unsafe fn visit(
             entry.set_flags(new);
         }
     }
+}
+
+/// Takes the right to write from the 4 KiB page at `virt`, splitting the 2 MiB page it lies in; answers whether it had the right.
+///
+/// # Safety
+/// As [`for_each_leaf`]: nobody needs to write there through this mapping.
+pub(super) unsafe fn write_protect(virt: u64) -> Result<bool, PagingError> {
+    let mut frame = Cr3::read().0.start_address();
+    for level in (1..=4_u32).rev() {
+        // SAFETY: walks from CR3 along present entries; one reference at a time.
+        let table = unsafe { table_at(frame) }.ok_or(PagingError::NotMapped)?;
+        let index = (virt >> (12 + 9 * (level - 1))) as usize & 511;
+        let entry = &mut table[index];
+        let flags = entry.flags();
+        if !flags.contains(PageTableFlags::PRESENT) {
+            return Err(PagingError::NotMapped);
+        }
+        if level == 1 {
+            entry.set_flags(flags - PageTableFlags::WRITABLE);
+            return Ok(flags.contains(PageTableFlags::WRITABLE));
+        }
+        if flags.contains(PageTableFlags::HUGE_PAGE) {
+            let fine = (level == 2).then(|| split(entry.addr(), flags)).ok_or(PagingError::BadRange)??;
+            entry.set_addr(fine, PageTableFlags::PRESENT | PageTableFlags::WRITABLE);
+        }
+        frame = entry.addr();
+    }
+    Err(PagingError::NotMapped)
+}
+
+/// Builds a table of 4 KiB pages that maps what the 2 MiB page at `start` maps, with the same rights.
+fn split(start: PhysAddr, flags: PageTableFlags) -> Result<PhysAddr, PagingError> {
+    let frame = frame::allocate().map_err(|_| PagingError::NoMemory)?;
+    // SAFETY: a fresh frame; every entry is written before it is used.
+    let table = unsafe { table_at(frame) }.ok_or(PagingError::NotMapped)?;
+    for (page, entry) in (0_u64..).zip(table.iter_mut()) {
+        entry.set_addr(start + page * FRAME_SIZE, flags - PageTableFlags::HUGE_PAGE);
+    }
+    Ok(frame)
 }
 
 /// Returns whether `address` is mapped, without a lock: for trap reports and guarded reads.
