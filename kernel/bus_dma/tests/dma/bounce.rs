@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU32, Ordering},
+    atomic::{AtomicU32, Ordering},
 };
 
 use bus_dma::{
@@ -231,35 +231,4 @@ fn a_quarantined_map_takes_its_bounce_pages_along() {
     let Machine { sim, pool, tag, .. } = m;
     drop((pool, tag));
     assert_eq!(sim.allocations.lock().unwrap().len(), 1, "the page the device may own was not freed");
-}
-
-#[test]
-fn after_a_cancellation_no_call_is_running_or_to_come() {
-    /// Fails the test if it is called after the owner has stopped caring.
-    struct Watch {
-        cancelled: AtomicBool,
-    }
-    impl LoadReady for Watch {
-        fn load_ready(&self) {
-            for _ in 0..20 {
-                assert!(!self.cancelled.load(Ordering::SeqCst), "called after the cancellation");
-                std::hint::spin_loop();
-            }
-        }
-    }
-    let m = Arc::new(machine(1));
-    ksync::model::check(move || {
-        let mut holder: DmaMap<ToDevice> = m.tag.create_map().unwrap();
-        let mut waiting: DmaMap<ToDevice> = m.tag.create_map().unwrap();
-        holder.load(m.packet()).unwrap();
-        let watch = Arc::new(Watch { cancelled: AtomicBool::new(false) });
-        let _ = waiting.load_or_wait(m.packet(), watch.clone()).unwrap();
-        holder.unload().unwrap();
-        let pool = m.pool.clone();
-        let server = ksync::model::spawn(move || pool.run_deferred());
-        assert!(waiting.cancel_load().is_some());
-        watch.cancelled.store(true, Ordering::SeqCst);
-        server.join().unwrap();
-        assert_eq!((m.free(), m.packets.free()), (1, m.packets.total()));
-    });
 }
