@@ -47,6 +47,13 @@ impl<'a> Image<'a> {
         })
     }
 
+    /// Returns the pages between the first and the last octet of the image: a quick test before the exact ones.
+    pub(crate) fn span(&self) -> Range<u64> {
+        let loads = || self.segments().filter(|segment| segment.kind == PT_LOAD).map(|segment| segment.pages());
+        let start = loads().map(|pages| pages.start).min().unwrap_or(0);
+        start..loads().map(|pages| pages.end).max().unwrap_or(start)
+    }
+
     /// Returns the first address of each page of the segments that are never written.
     pub(crate) fn fixed_pages(&self) -> impl Iterator<Item = u64> {
         self.segments()
@@ -136,6 +143,7 @@ mod tests {
         assert!(image.is_constant(0x10_1000, 0x1000), "read-only data");
         assert!(image.is_code(0x10_2000, 0x1000) && image.is_code(0x10_3000, 0x1000));
         assert!(!image.is_code(0x10_4000, 0x1000) && image.is_constant(0x10_4000, 0x1000), "relocated constants");
+        assert_eq!(image.span(), 0x10_0000..0x10_7000);
         assert_eq!(image.fixed_pages().collect::<Vec<_>>(), [0x10_0000, 0x10_1000, 0x10_2000, 0x10_3000]);
         assert!(!image.is_constant(0x10_5000, 0x1000), "shares its page with data");
         assert!(!image.is_constant(0x20_0000, 0x1000) && !image.is_code(0x20_0000, 0x1000), "not the image");

@@ -61,13 +61,16 @@ pub fn seal(record: &BootRecord) -> Result<Seal, PagingError> {
     let ramdisk = record.ramdisk.as_ptr_range();
     let ramdisk = ramdisk.start.addr() as u64..ramdisk.end.addr() as u64;
 
+    let span = image.span();
     let mut guard = SPACE.lock();
     let space = guard.as_mut().ok_or(PagingError::NotReady)?;
     let mut seal = Seal { dropped: drop_lower_half(space.level_4_table_mut()), ..Seal::default() };
     let mut rights = |leaf: &walk::Leaf| {
-        let code = image.is_code(leaf.virt, leaf.size);
+        // Most pages are physical memory: one comparison tells them from the image.
+        let inside = span.start < leaf.virt + leaf.size && leaf.virt < span.end;
+        let code = inside && image.is_code(leaf.virt, leaf.size);
         let constant = ramdisk.start < leaf.virt + leaf.size && leaf.virt < ramdisk.end;
-        let write = !code && !constant && !image.is_constant(leaf.virt, leaf.size);
+        let write = !code && !constant && !(inside && image.is_constant(leaf.virt, leaf.size));
         seal.pages += 1;
         seal.code += u32::from(code);
         seal.both += u32::from(leaf.writable && leaf.executable);
