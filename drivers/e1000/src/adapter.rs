@@ -275,6 +275,16 @@ impl<R: RegisterIo> Interface for Adapter<R> {
     }
 }
 
+impl<R> Drop for Adapter<R> {
+    /// A port that was not torn down leaves its memory in quarantine; its tags stay as well, so that `show dma` and the
+    /// shutdown report can name what is lost.
+    fn drop(&mut self) {
+        if let Some(tags) = self.tags.lock().take() {
+            core::mem::forget(tags);
+        }
+    }
+}
+
 impl<R> fmt::Debug for Adapter<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Adapter").field("name", &self.name).field("mac", &self.mac).finish_non_exhaustive()

@@ -13,7 +13,7 @@ pub struct Faults {
     pub never_resets: bool,
     /// CTRL.RST clears and registers reset, but write-backs that were under way still happen.
     pub write_back_after_reset: bool,
-    /// The engine goes on with the rings it knew after a reset.
+    /// After a reset the receiver comes back on by itself, with the ring it knew.
     pub runs_after_reset: bool,
     /// IMC is ignored.
     pub mask_stuck: bool,

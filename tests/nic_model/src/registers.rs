@@ -127,6 +127,9 @@ impl Device {
         self.plain.clear();
         self.plain.extend(kept);
         self.set(Reg::Ctrl, value);
+        if self.faults.runs_after_reset {
+            self.set(Reg::Rctl, Rctl::EN.bits());
+        }
         (self.icr, self.ims, self.reset_reads) = (0, 0, 2);
         self.faults.transmit_stuck = false;
         self.preload_address();

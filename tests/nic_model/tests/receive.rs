@@ -219,7 +219,7 @@ fn address_filters_let_through_what_was_asked_for() {
     let machine = Machine::new(300);
     let mut bench = machine.port(0);
     let group = |n| MacAddr([1, 0, 0x5e, 0, 0, n]);
-    let mut heard = |bench: &mut Bench, destination: MacAddr| {
+    let heard = |bench: &mut Bench, destination: MacAddr| {
         let mut octets = frame(0, 1, 60);
         octets[..6].copy_from_slice(&destination.octets());
         bench.nic.inject(octets);
