@@ -1,4 +1,45 @@
-//! The data plane assembled: what happens to every received frame.
+//! The data path assembled: what happens to every received frame.
+//!
+//! `forward`, `fib`, `arp` and `netisr` decide; this crate carries out. [`Router`] is what all threads share, [`Worker`] what one thread
+//! owns. A driver's interrupt thread does one [`Worker::pass`] per wake-up and hands its frames to [`Pass::receive`]; every
+//! frame ends in exactly one named counter, and [`Router::audit`] prints the difference.
+//!
+//! ```text
+//! frame → Pass::receive → netisr: here or later? → process: Ethernet → ARP, or
+//!   forward::input → Verdict → send_to: ARP lookup → batch of the outgoing interface → finish: one transmit per interface
+//! ```
+//!
+//! Locks on the way of a forwarded packet: none but the outgoing interface's, once per pass. No allocation, no log.
 
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod control;
+mod counters;
+mod egress;
+mod error;
+mod ingress;
+mod local;
+mod neighbours;
+mod ping;
+mod router;
+mod shutdown;
+mod snapshot;
+mod sysctl;
+mod worker;
+
+pub use config::RouteTarget;
+pub use counters::{Audit, WorkerCounters};
+pub use error::{ApplyError, RouterError};
+pub use ping::{MAX_PING_BODY, PingError, PingReply, PingRequest};
+pub use router::{InterfaceStatus, MAX_WORKERS, Router};
+pub use shutdown::Flushed;
+pub use sysctl::{SYSCTLS, Sysctl, SysctlError, check_sysctl};
+pub use worker::{Pass, Worker, WorkerConfig};
+
+/// How many interfaces there can be.
+pub const MAX_INTERFACES: usize = 32;

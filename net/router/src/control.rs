@@ -1,0 +1,205 @@
+//! The control plane: what was configured, and making a [`Snapshot`] of it.
+//!
+//! Held by one thread at a time (taken out of the router while it works, so that no lock is held while memory is allocated and tables
+//! are built). Thread context.
+
+use alloc::{string::String, sync::Arc, vec::Vec};
+
+use config::{Config, RouteTarget};
+use fib::{NextHop, NextHopKind, Rib, Route, RouteSource};
+use forward::{IfConfig, Tables};
+use ifnet::{IfIndex, Interface};
+use ksync::rcu::Retired;
+use wire::{Ipv4Cidr, Ipv4Prefix};
+
+use crate::{ApplyError, MAX_INTERFACES, RouterError, snapshot::Snapshot, sysctl::Settings};
+
+/// One port and what was configured for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    pub(crate) interface: Arc<dyn Interface>,
+    pub(crate) addresses: Vec<Ipv4Cidr>,
+    /// The configured limit; the interface's own limit counts as well.
+    pub(crate) mtu: u16,
+    pub(crate) enabled: bool,
+    /// Whether it could send when last looked at.
+    pub(crate) up: bool,
+}
+
+impl Port {
+    fn is_up(&self) -> bool {
+        self.enabled && self.interface.running() && self.interface.link_up()
+    }
+}
+
+/// All that was configured.
+pub(crate) struct Control {
+    pub(crate) ports: Vec<Port>,
+    pub(crate) rib: Rib,
+    pub(crate) settings: Settings,
+    /// Replaced snapshots that some pass may still be reading.
+    pub(crate) retired: Vec<Retired<Snapshot>>,
+    pub(crate) closed: bool,
+    /// The limit that the protocol queues were given.
+    pub(crate) queue_limit: usize,
+}
+
+/// What [`Control::apply`] replaced.
+pub(crate) struct Before {
+    ports: Vec<Port>,
+    rib: Rib,
+    settings: Settings,
+}
+
+/// Which interfaces changed their state, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LinkChanges {
+    pub(crate) up: u32,
+    pub(crate) down: u32,
+}
+
+impl Control {
+    /// A router that has no interfaces and does not forward: what it stays as if its configuration is bad.
+    pub(crate) fn new() -> Self {
+        let mut settings = Settings::default();
+        settings.forward.forwarding = false;
+        let queue_limit = settings.queue_limit;
+        Self { ports: Vec::new(), rib: Rib::new(), settings, retired: Vec::new(), closed: false, queue_limit }
+    }
+
+    pub(crate) fn attach(&mut self, interface: Arc<dyn Interface>) -> Result<IfIndex, RouterError> {
+        if self.closed {
+            return Err(RouterError::Closed);
+        }
+        let index = u16::try_from(self.ports.len()).ok().filter(|&index| usize::from(index) < MAX_INTERFACES);
+        let index = index.ok_or(RouterError::TooManyInterfaces)?;
+        let mtu = interface.mtu();
+        let mut port = Port { interface, addresses: Vec::new(), mtu, enabled: true, up: false };
+        port.up = port.is_up();
+        self.ports.push(port);
+        Ok(IfIndex(index))
+    }
+
+    /// Replaces everything configured by `config`, or changes nothing. Returns what was there before.
+    pub(crate) fn apply(&mut self, config: &Config) -> Result<Before, ApplyError> {
+        if self.closed {
+            return Err(RouterError::Closed.into());
+        }
+        let names: Vec<&str> = self.ports.iter().map(|port| port.interface.name()).collect();
+        config.check_interfaces(&names)?;
+        config.check_sysctls(crate::sysctl::check_sysctl)?;
+        let mut settings = Settings::default();
+        for sysctl in &config.sysctls {
+            settings.set(&sysctl.name, &sysctl.value)?;
+        }
+        let mut ports = self.ports.clone();
+        for port in &mut ports {
+            let wanted = config.interfaces.iter().find(|wanted| wanted.name == port.interface.name());
+            port.addresses = wanted.map(|wanted| wanted.addresses.clone()).unwrap_or_default();
+            port.mtu = wanted.map_or(port.interface.mtu(), |wanted| wanted.mtu);
+            port.enabled = wanted.is_some_and(|wanted| wanted.up);
+            port.up = port.is_up();
+        }
+        let mut rib = connected_routes(&ports)?;
+        for route in &config.routes {
+            insert_static(&mut rib, route.prefix, route.target)?;
+        }
+        Ok(self.replace(Before { ports, rib, settings }))
+    }
+
+    /// Takes back an [`apply`](Self::apply) that could not be published.
+    pub(crate) fn restore(&mut self, before: Before) {
+        self.replace(before);
+    }
+
+    fn replace(&mut self, new: Before) -> Before {
+        Before {
+            ports: core::mem::replace(&mut self.ports, new.ports),
+            rib: core::mem::replace(&mut self.rib, new.rib),
+            settings: core::mem::replace(&mut self.settings, new.settings),
+        }
+    }
+
+    pub(crate) fn add_route(&mut self, prefix: Ipv4Prefix, target: RouteTarget) -> Result<(), RouterError> {
+        insert_static(&mut self.rib, prefix, target)
+    }
+
+    pub(crate) fn remove_route(&mut self, prefix: Ipv4Prefix) -> Result<(), RouterError> {
+        let removed = self.rib.remove(prefix, RouteSource::Static);
+        removed.map(|_| ()).ok_or(RouterError::NoSuchRoute(prefix))
+    }
+
+    /// Looks at all links; returns which changed since the last look.
+    pub(crate) fn look_at_links(&mut self) -> LinkChanges {
+        let mut changes = LinkChanges::default();
+        for (place, port) in self.ports.iter_mut().enumerate() {
+            let up = port.is_up();
+            if up != port.up {
+                port.up = up;
+                *(if up { &mut changes.up } else { &mut changes.down }) |= 1 << place;
+            }
+        }
+        changes
+    }
+
+    /// Makes the snapshot of the present state; routes of interfaces that are down are left out (RFC 1812 5.3.12.3).
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, RouterError> {
+        if self.closed {
+            return Ok(Snapshot::empty(Rib::new().build()?, true));
+        }
+        let is_up = |index: u16| self.ports.get(usize::from(index)).is_some_and(|port| port.up);
+        let fib = self.rib.build_where(|route| !route.next_hop.uses_interface() || is_up(route.next_hop.out))?;
+        let interfaces = (0_u16..).zip(&self.ports).map(|(index, port)| IfConfig {
+            index: IfIndex(index),
+            mtu: port.mtu.min(port.interface.mtu()),
+            mac: port.interface.mac(),
+            addresses: port.addresses.clone(),
+            up: port.up,
+        });
+        Ok(Snapshot {
+            tables: Tables::new(fib, interfaces.collect(), self.settings.forward),
+            ports: self.ports.iter().map(|port| Arc::clone(&port.interface)).collect(),
+            icmp_limit: self.settings.icmp_limit,
+            closed: false,
+        })
+    }
+
+    pub(crate) fn sysctl(&self, name: &str) -> Result<String, RouterError> {
+        Ok(self.settings.get(name)?)
+    }
+}
+
+/// Makes the routes that follow from the interfaces' addresses.
+fn connected_routes(ports: &[Port]) -> Result<Rib, RouterError> {
+    let mut rib = Rib::new();
+    for (index, port) in (0_u16..).zip(ports) {
+        for cidr in &port.addresses {
+            let own = Ipv4Prefix::host(cidr.address());
+            rib.insert(Route { prefix: own, source: RouteSource::Local, next_hop: NextHop::local(index) })?;
+            if cidr.len() < 32 {
+                let next_hop = NextHop::connected(index);
+                rib.insert(Route { prefix: cidr.prefix(), source: RouteSource::Connected, next_hop })?;
+            }
+            for broadcast in [cidr.broadcast(), cidr.network()].into_iter().flatten() {
+                let (prefix, next_hop) = (Ipv4Prefix::host(broadcast), NextHop::broadcast(index));
+                rib.insert(Route { prefix, source: RouteSource::Local, next_hop })?;
+            }
+        }
+    }
+    Ok(rib)
+}
+
+/// Enters a static route, replacing one for the same prefix.
+fn insert_static(rib: &mut Rib, prefix: Ipv4Prefix, target: RouteTarget) -> Result<(), RouterError> {
+    let next_hop = match target {
+        RouteTarget::Blackhole => NextHop::BLACKHOLE,
+        RouteTarget::Unreachable => NextHop::UNREACHABLE,
+        RouteTarget::Via(gateway) => {
+            let is_neighbour = rib.lookup(gateway).is_some_and(|route| route.next_hop.via == NextHopKind::Connected);
+            let connected = rib.connected(gateway).filter(|_| is_neighbour);
+            NextHop::gateway(connected.ok_or(RouterError::BadGateway(prefix))?.next_hop.out, gateway)
+        }
+    };
+    rib.insert(Route { prefix, source: RouteSource::Static, next_hop })?;
+    Ok(())
+}

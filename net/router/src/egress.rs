@@ -1,0 +1,171 @@
+//! The way out: resolving the next hop, one batch per interface, one `transmit` per batch, cutting what is too long.
+
+use core::net::Ipv4Addr;
+
+use arp::Resolution;
+use forward::{Fragmenter, IcmpErrorKind};
+use ifnet::{DropReason, Fate, IfIndex};
+use pktbuf::{Origin, PacketBatch, PacketBuf};
+use wire::{ETHERNET_HEADER_LEN, EtherType, EthernetHeader, MacAddr};
+
+use crate::worker::Pass;
+
+/// What waits for one outgoing interface.
+pub(crate) struct Egress {
+    pub(crate) batch: PacketBatch,
+    /// Packets in the batch that this router made.
+    local: usize,
+}
+
+impl Egress {
+    pub(crate) const fn new() -> Self {
+        Self { batch: PacketBatch::new(), local: 0 }
+    }
+
+    /// Returns how many of the packets in the batch are local ones, by looking.
+    fn local_left(&self) -> usize {
+        self.batch.iter().filter(|packet| packet.origin() == Origin::Local).count()
+    }
+}
+
+impl Pass<'_> {
+    /// Sends an IPv4 packet to a neighbour, or holds it until the neighbour's address is known.
+    #[inline]
+    pub(crate) fn send_to(&mut self, packet: PacketBuf, out: IfIndex, neighbour: Ipv4Addr) {
+        match self.router.arp().lookup(out, neighbour) {
+            Some(mac) => self.send_framed(packet, out, mac),
+            None => self.resolve(packet, out, neighbour),
+        }
+    }
+
+    /// Writes the Ethernet header of an IPv4 packet and puts it into the batch of its interface.
+    #[inline]
+    pub(crate) fn send_framed(&mut self, mut packet: PacketBuf, out: IfIndex, destination: MacAddr) {
+        let Some(interface) = self.snapshot.tables.interface(out) else {
+            return self.discard(packet, DropReason::EgressDown);
+        };
+        let header = EthernetHeader { destination, source: interface.mac, ether_type: EtherType::IPV4 };
+        let Some(front) = packet.bytes_mut().first_chunk_mut::<ETHERNET_HEADER_LEN>() else {
+            return self.discard(packet, DropReason::NoHeadroom);
+        };
+        header.emit(front);
+        self.enqueue(packet, out);
+    }
+
+    /// Puts a complete frame into the batch of its interface.
+    #[inline]
+    pub(crate) fn enqueue(&mut self, packet: PacketBuf, out: IfIndex) {
+        let place = out.as_usize();
+        let Some(egress) = self.core.egress.get_mut(place) else {
+            return self.discard(packet, DropReason::EgressDown);
+        };
+        egress.local += usize::from(packet.origin() == Origin::Local);
+        self.core.waiting |= 1 << place;
+        if let Err(packet) = egress.batch.push(packet) {
+            self.enqueue_full(packet, out);
+        }
+    }
+
+    /// Sends a full batch, to make room for `packet`, which is counted in its `local` already.
+    #[cold]
+    fn enqueue_full(&mut self, packet: PacketBuf, out: IfIndex) {
+        let place = out.as_usize();
+        let is_local = usize::from(packet.origin() == Origin::Local);
+        if let Some(egress) = self.core.egress.get_mut(place) {
+            egress.local -= is_local;
+        }
+        self.flush(out);
+        let Some(egress) = self.core.egress.get_mut(place) else { return };
+        egress.local += is_local;
+        self.core.waiting |= 1 << place;
+        if let Err(packet) = egress.batch.push(packet) {
+            // `flush` leaves the batch empty.
+            egress.local -= is_local;
+            self.discard(packet, DropReason::TxRingFull);
+        }
+    }
+
+    /// Sends all batches.
+    #[inline]
+    pub(crate) fn flush_all(&mut self) {
+        while self.core.waiting != 0 {
+            let lowest = self.core.waiting.trailing_zeros();
+            self.flush(IfIndex(u16::try_from(lowest).unwrap_or(0)));
+        }
+    }
+
+    /// Sends the batch of one interface; what the interface refuses is dropped with its reason. The batch is empty afterwards.
+    pub(crate) fn flush(&mut self, out: IfIndex) {
+        let core = &mut *self.core;
+        core.waiting &= !(1 << out.as_usize());
+        let Some(egress) = core.egress.get_mut(out.as_usize()) else { return };
+        while !egress.batch.is_empty() {
+            let Some(port) = self.snapshot.port(out) else {
+                let reason = if self.snapshot.closed { DropReason::ShuttingDown } else { DropReason::EgressDown };
+                while let Some(packet) = egress.batch.pop() {
+                    core.counters.count(packet.origin(), Fate::Dropped(reason));
+                    core.cache.recycle(packet);
+                }
+                break;
+            };
+            let outcome = port.transmit(&mut egress.batch, &mut core.cache);
+            let local_left = if egress.batch.is_empty() { 0 } else { egress.local_left() };
+            let local = egress.local.saturating_sub(local_left);
+            egress.local = local_left;
+            core.counters.local_fates.record_many(Fate::Forwarded, local as u64);
+            core.counters.fates.record_many(Fate::Forwarded, u64::from(outcome.accepted).saturating_sub(local as u64));
+            let Some(refusal) = outcome.refused else { break };
+            // Too long is one frame's fault; the other refusals are about all that are left.
+            let rest = if refusal == ifnet::TxRefusal::TooLong { 1 } else { egress.batch.len() };
+            for packet in egress.batch.drain().take(rest) {
+                egress.local -= usize::from(packet.origin() == Origin::Local);
+                core.counters.count(packet.origin(), Fate::Dropped(refusal.into()));
+                core.cache.recycle(packet);
+            }
+        }
+        egress.local = 0;
+    }
+
+    /// Asks for a neighbour that is not known.
+    #[cold]
+    fn resolve(&mut self, packet: PacketBuf, out: IfIndex, neighbour: Ipv4Addr) {
+        match self.router.arp().resolve(self.now, out, neighbour, packet) {
+            Resolution::Send(mac, packet) => self.send_framed(packet, out, mac),
+            Resolution::Held { request, dropped } => {
+                if let Some(request) = request {
+                    self.send_arp_request(&request);
+                }
+                if let Some((packet, reason)) = dropped {
+                    self.discard(packet, reason);
+                }
+            }
+            Resolution::Refused(packet, reason @ DropReason::ArpNegative) => {
+                self.reject(packet, IcmpErrorKind::HostUnreachable, reason);
+            }
+            Resolution::Refused(packet, reason) => self.discard(packet, reason),
+        }
+    }
+
+    /// Sends a packet in pieces. The packet itself ends here, as forwarded (or sent) if all pieces could be made; the pieces are
+    /// packets of our own.
+    #[cold]
+    pub(crate) fn send_fragments(&mut self, packet: PacketBuf, out: IfIndex, neighbour: Ipv4Addr, mtu: u16) {
+        let bytes = packet.bytes().get(ETHERNET_HEADER_LEN..).unwrap_or_default();
+        let Ok(mut fragmenter) = Fragmenter::new(bytes, mtu) else {
+            return self.discard(packet, DropReason::FragmentationFailed);
+        };
+        while !fragmenter.is_finished() {
+            let Some(mut piece) = self.core.cache.alloc() else {
+                return self.discard(packet, DropReason::FragmentationNoBuffer);
+            };
+            self.core.counters.originated.bump();
+            if fragmenter.write_next(&mut piece).is_none() {
+                self.discard(piece, DropReason::FragmentationFailed);
+                return self.discard(packet, DropReason::FragmentationFailed);
+            }
+            self.send_to(piece, out, neighbour);
+        }
+        self.core.counters.count(packet.origin(), Fate::Forwarded);
+        self.core.cache.recycle(packet);
+    }
+}

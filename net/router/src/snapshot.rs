@@ -1,0 +1,32 @@
+//! What workers read without a lock: [`Snapshot`], replaced as a whole at each change of routes, addresses, links or settings.
+
+use alloc::{sync::Arc, vec::Vec};
+
+use forward::{ForwardConfig, Tables};
+use ifnet::{IfIndex, Interface};
+
+/// Everything about the router that a packet's way depends on, as of one moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// Routes, addresses, switches.
+    pub(crate) tables: Tables,
+    /// The ports; the place is the index. Empty once the router is closed, so that no port is kept alive.
+    pub(crate) ports: Vec<Arc<dyn Interface>>,
+    /// ICMP errors per second and worker.
+    pub(crate) icmp_limit: u32,
+    /// Set at shutdown: nothing is forwarded or sent any more.
+    pub(crate) closed: bool,
+}
+
+impl Snapshot {
+    /// A router that has nothing yet, or has closed.
+    pub(crate) fn empty(fib: fib::Fib, closed: bool) -> Self {
+        let config = ForwardConfig { forwarding: false, ..ForwardConfig::default() };
+        Self { tables: Tables::new(fib, Vec::new(), config), ports: Vec::new(), icmp_limit: 0, closed }
+    }
+
+    #[inline]
+    pub(crate) fn port(&self, out: IfIndex) -> Option<&dyn Interface> {
+        self.ports.get(out.as_usize()).map(|port| &**port)
+    }
+}

@@ -1,0 +1,240 @@
+//! A thread's part of the data path: [`Worker`], and one [`Pass`] of it over a bounded number of frames.
+//!
+//! A worker owns everything that forwarding changes: its buffer cache, one batch per outgoing interface, its counters, its allowance
+//! for ICMP errors. Per packet it takes no lock and writes no cache line that another CPU writes. A pass pins the RCU reader once, reads
+//! the [`Snapshot`] once, and ends by sending each batch with one call of `transmit`.
+
+use alloc::{string::ToString, sync::Arc, vec::Vec};
+use core::fmt;
+
+use forward::RateLimiter;
+use ifnet::{DropReason, Fate};
+use ksync::{
+    rcu::{Guard, Reader},
+    time::Instant,
+};
+use netisr::{Dispatch, Source};
+use pktbuf::{Origin, PacketBatch, PacketBuf, PacketPool, PoolCache};
+
+use crate::{MAX_INTERFACES, Router, RouterError, WorkerCounters, egress::Egress, snapshot::Snapshot};
+
+/// Frames a worker's cache holds: two batches, so that a burst does not go to the pool's lock.
+const CACHE_FRAMES: usize = 128;
+
+/// What kind of worker is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerConfig<'a> {
+    /// Its name in the audit, such as the thread's.
+    pub name: &'a str,
+    /// The workstream of the CPU it runs on.
+    pub workstream: usize,
+    /// Whether it hands in received frames (an interrupt thread), which makes it a source for netisr.
+    pub ingress: bool,
+}
+
+/// One thread's data path.
+///
+/// # Context
+/// Owned by one thread; thread context. Nothing blocks; the transmit locks of interfaces are taken one at a time.
+pub struct Worker {
+    router: &'static Router,
+    reader: Reader,
+    core: Core,
+}
+
+/// What a pass changes.
+pub(crate) struct Core {
+    pub(crate) cache: PoolCache,
+    pub(crate) egress: Vec<Egress>,
+    /// Bit n is set while the batch of interface n is not empty.
+    pub(crate) waiting: u32,
+    pub(crate) counters: Arc<WorkerCounters>,
+    pub(crate) limiter: RateLimiter,
+    /// For packets coming out of a hold queue or a protocol queue; empty between calls.
+    pub(crate) scratch: PacketBatch,
+    source: Option<Source>,
+    workstream: usize,
+}
+
+const _: () = assert!(MAX_INTERFACES <= u32::BITS as usize);
+
+impl Worker {
+    /// Makes a worker of `router` with buffers from `pool`.
+    ///
+    /// # Errors
+    /// [`RouterError::TooManyWorkers`] if the RCU domain or netisr has no place for it.
+    ///
+    /// # Context
+    /// Thread; allocates.
+    pub fn new(
+        router: &'static Router,
+        pool: &'static PacketPool,
+        config: &WorkerConfig<'_>,
+    ) -> Result<Self, RouterError> {
+        let reader = router.domain().register().ok_or(RouterError::TooManyWorkers)?;
+        let source = if config.ingress { Some(router.register_source()?) } else { None };
+        let counters = Arc::new(WorkerCounters::new(config.name.to_string()));
+        router.enrol(Arc::clone(&counters))?;
+        let core = Core {
+            cache: PoolCache::new(pool, CACHE_FRAMES),
+            egress: (0..MAX_INTERFACES).map(|_| Egress::new()).collect(),
+            waiting: 0,
+            counters,
+            limiter: RateLimiter::new(0),
+            scratch: PacketBatch::new(),
+            source,
+            workstream: config.workstream,
+        };
+        Ok(Self { router, reader, core })
+    }
+
+    /// Returns the router.
+    #[must_use]
+    pub fn router(&self) -> &'static Router {
+        self.router
+    }
+
+    /// Returns the counters, which the router keeps after the worker is gone.
+    #[must_use]
+    pub fn counters(&self) -> &WorkerCounters {
+        &self.core.counters
+    }
+
+    /// Does one pass: `work` hands frames in, and what came of them is sent before this returns.
+    ///
+    /// `now` is the time for the whole pass. Keep it bounded (64 frames or so): writers of the routing table wait for its end.
+    #[inline]
+    pub fn pass<R>(&mut self, now: Instant, work: impl FnOnce(&mut Pass<'_>) -> R) -> R {
+        let guard = self.reader.pin();
+        let mut pass = Pass::begin(self.router, &guard, &mut self.core, now);
+        let result = work(&mut pass);
+        pass.finish();
+        result
+    }
+
+    /// Processes up to `budget` frames of the protocol queue of `workstream`; returns how many. With fewer than `budget` the
+    /// queue was empty, and the next frame queued will wake (see [`Router::set_waker`]).
+    ///
+    /// # Context
+    /// The one netisr thread of this workstream.
+    pub fn run_netisr(&mut self, now: Instant, workstream: usize, budget: usize) -> usize {
+        let mut done = 0;
+        while done < budget {
+            let netisr = self.router.netisr();
+            let core = &mut self.core;
+            let Some(taken) = netisr.take(workstream, |packet| drop(core.scratch.push(packet))) else { break };
+            done += taken.count();
+            let mut packets = core::mem::take(&mut core.scratch);
+            self.pass(now, |pass| packets.drain().for_each(|packet| pass.process(packet)));
+            netisr.complete(workstream, taken);
+        }
+        done
+    }
+}
+
+impl Drop for Worker {
+    /// Gives back what is in hand; the frames are counted, so that the books stay right.
+    fn drop(&mut self) {
+        let core = &mut self.core;
+        for egress in &mut core.egress {
+            while let Some(packet) = egress.batch.pop() {
+                core.counters.count(packet.origin(), Fate::Dropped(DropReason::ShuttingDown));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("name", &self.core.counters.name()).finish_non_exhaustive()
+    }
+}
+
+/// One pass of a worker: the snapshot stays the same, the time stands still.
+pub struct Pass<'p> {
+    pub(crate) router: &'static Router,
+    pub(crate) snapshot: &'p Snapshot,
+    pub(crate) core: &'p mut Core,
+    pub(crate) now: Instant,
+}
+
+impl<'p> Pass<'p> {
+    #[inline]
+    fn begin(router: &'static Router, guard: &'p Guard<'_>, core: &'p mut Core, now: Instant) -> Self {
+        let snapshot = router.snapshot(guard);
+        if core.limiter.rate() != u64::from(snapshot.icmp_limit) {
+            core.limiter = RateLimiter::new(snapshot.icmp_limit);
+        }
+        Self { router, snapshot, core, now }
+    }
+
+    /// Returns the worker's buffer cache, for the driver to refill its ring from between two batches.
+    #[inline]
+    pub fn cache(&mut self) -> &mut PoolCache {
+        &mut self.core.cache
+    }
+
+    /// Returns the time of the pass.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Takes in a frame that an interface received: complete from the destination address on, without FCS, with
+    /// [`rx_if`](PacketBuf::rx_if) set.
+    #[inline]
+    pub fn receive(&mut self, packet: PacketBuf) {
+        self.core.counters.received.bump();
+        let mut packet = packet;
+        packet.set_origin(Origin::Received);
+        let here = self.core.workstream;
+        loop {
+            let Some(source) = &mut self.core.source else { return self.process(packet) };
+            match self.router.netisr().dispatch(source, here, packet) {
+                Dispatch::Direct(packet) => return self.process(packet),
+                Dispatch::FlushFirst(again) => {
+                    packet = again;
+                    self.finish();
+                }
+                Dispatch::Queued { workstream, wake } => {
+                    if wake {
+                        self.router.wake(workstream);
+                    }
+                    return;
+                }
+                Dispatch::Full(packet) => return self.discard(packet, DropReason::NetisrFull),
+                Dispatch::Closed(packet) => return self.discard(packet, DropReason::ShuttingDown),
+            }
+        }
+    }
+
+    /// Takes in all frames of a batch, in order.
+    #[inline]
+    pub fn receive_all(&mut self, packets: &mut PacketBatch) {
+        while let Some(packet) = packets.pop() {
+            self.receive(packet);
+        }
+    }
+
+    /// Sends what has been decided so far. The end of a pass does so by itself.
+    #[inline]
+    pub fn finish(&mut self) {
+        self.flush_all();
+        let here = self.core.workstream;
+        if let Some(source) = &mut self.core.source {
+            self.router.netisr().end_pass(source, here);
+        }
+    }
+
+    /// Ends a packet's way, counted, and takes its buffer back.
+    pub(crate) fn discard(&mut self, packet: PacketBuf, reason: DropReason) {
+        self.core.counters.count(packet.origin(), Fate::Dropped(reason));
+        self.core.cache.recycle(packet);
+    }
+}
+
+impl fmt::Debug for Pass<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pass").field("now", &self.now).finish_non_exhaustive()
+    }
+}

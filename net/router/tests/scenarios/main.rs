@@ -1,0 +1,10 @@
+//! The whole data path end to end, with interfaces that remember what was transmitted.
+
+mod any_frame;
+mod control;
+mod forwarding;
+mod local;
+mod neighbours;
+mod policies;
+mod shutdown;
+mod support;

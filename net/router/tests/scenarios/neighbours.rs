@@ -1,0 +1,143 @@
+//! Address resolution: cold start, order, giving up, ageing.
+
+use ifnet::DropReason;
+use wire::{ArpOperation, Icmpv4, Ipv4, Ipv4Header, MacAddr};
+
+use crate::support::{A, B, Bench, EM0, EM1, MAC_A, MAC_B, R0, R1, arp_frame, arps, good, number, udp};
+
+fn reply_from_b() -> Vec<u8> {
+    arp_frame(ArpOperation::Reply, (MAC_B, B), (MacAddr([2, 0, 0, 0, 1, 1]), R1), MacAddr([2, 0, 0, 0, 1, 1]))
+}
+
+#[test]
+fn rfc826_a_request_for_us_is_answered_once_to_the_asker() {
+    let mut bench = Bench::cold();
+    bench.learn(EM0, A, MAC_A);
+    assert_eq!(arps(&bench.ports[0].take()), [(ArpOperation::Reply, A, MAC_A)]);
+    let audit = bench.assert_conserved();
+    assert_eq!((audit.fates.delivered, audit.local_fates.forwarded), (1, 1));
+}
+
+#[test]
+fn rfc1122_2_3_2_2_the_first_packets_wait_for_the_answer_and_leave_in_order_before_later_ones() {
+    let mut bench = Bench::cold();
+    let frames: Vec<_> = (0..10).map(|n| udp(&good(), n)).collect();
+    bench.receive_all(EM0, &frames);
+    assert_eq!(arps(&bench.ports[1].take()), [(ArpOperation::Request, B, MacAddr::BROADCAST)], "one request for all");
+    assert_eq!(bench.assert_conserved().held_arp, 10);
+
+    // The answer and the next packet arrive in the same pass.
+    bench.receive_all(EM1, &[reply_from_b()]);
+    bench.receive_all(EM0, &[udp(&good(), 10)]);
+    let numbers: Vec<_> = bench.ports[1].take_ip().iter().map(|p| number(p)).collect();
+    assert_eq!(numbers, (0..=10).collect::<Vec<_>>());
+    let audit = bench.assert_conserved();
+    assert_eq!((audit.fates.forwarded, audit.held_arp), (11, 0));
+}
+
+#[test]
+fn rfc1122_2_3_2_2_a_full_hold_queue_keeps_the_latest() {
+    let mut bench = Bench::cold();
+    let frames: Vec<_> = (0..20).map(|n| udp(&good(), n)).collect();
+    bench.receive_all(EM0, &frames);
+    assert_eq!(bench.dropped(DropReason::ArpHoldReplaced), 4);
+    bench.assert_conserved();
+    bench.receive(EM1, &reply_from_b());
+    let numbers: Vec<_> = bench.ports[1].take_ip().iter().map(|p| number(p)).collect();
+    assert_eq!(numbers, (4..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn rfc1812_3_3_2_a_silent_neighbour_is_asked_once_a_second_and_then_reported_as_host_unreachable() {
+    let mut bench = Bench::cold();
+    bench.learn(EM0, A, MAC_A);
+    bench.receive_all(EM0, &[udp(&good(), 0), udp(&good(), 1)]);
+    let mut requests = arps(&bench.ports[1].take()).len();
+    for _ in 0..70 {
+        bench.tick_after(100);
+        requests += arps(&bench.ports[1].take()).len();
+        bench.receive(EM0, &udp(&Ipv4Header { ttl: 0, destination: R0, ..good() }, 0));
+    }
+    assert_eq!(requests, 5, "five requests, one a second");
+    let errors: Vec<_> = bench.ports[0].take_ip();
+    let unreachable = |p: &&Vec<u8>| {
+        let error = Icmpv4::new_checked(&p[20..]).unwrap();
+        (error.kind(), error.code()) == (3, 1)
+    };
+    assert_eq!(errors.iter().filter(unreachable).count(), 2, "one for each packet held");
+    assert_eq!(bench.dropped(DropReason::ArpUnresolved), 2);
+
+    // For a while there is no further asking: the answer is known.
+    bench.receive(EM0, &udp(&good(), 2));
+    assert_eq!(bench.dropped(DropReason::ArpNegative), 1);
+    let error = bench.ports[0].take_ip();
+    assert_eq!((error[0][20], error[0][21]), (3, 1));
+    assert_eq!(Ipv4::new_checked(&error[0]).unwrap().source(), R0);
+    bench.assert_conserved();
+}
+
+#[test]
+fn rfc1122_2_3_2_1_a_used_neighbour_is_asked_directly_when_its_entry_is_old() {
+    let mut bench = Bench::warm();
+    bench.receive(EM0, &udp(&good(), 0));
+    bench.ports[1].take();
+    bench.tick_after(1_200_001);
+    let asked = arps(&bench.ports[1].take());
+    assert_eq!(asked, [(ArpOperation::Request, B, MAC_B)]);
+    bench.receive(EM0, &udp(&good(), 1));
+    assert_eq!(bench.ports[1].take_ip().len(), 1, "used meanwhile");
+}
+
+#[test]
+fn a_neighbour_that_moves_is_followed() {
+    let mut bench = Bench::warm();
+    let elsewhere = MacAddr([2, 0, 0, 0, 0, 0xbb]);
+    bench.learn(EM1, B, elsewhere);
+    bench.ports[1].take();
+    bench.receive(EM0, &udp(&good(), 0));
+    let sent = bench.ports[1].take();
+    assert_eq!(sent[0][..6], elsewhere.0);
+}
+
+#[test]
+fn what_another_thread_learns_releases_what_this_one_held() {
+    let mut bench = Bench::cold();
+    bench.receive(EM0, &udp(&good(), 0));
+    bench.ports[1].take();
+    let mut other = crate::support::worker(bench.router, bench.pool, "irq11: em1", true);
+    other.pass(bench.now, |pass| {
+        let mut packet = pass.cache().alloc().unwrap();
+        packet.append(&reply_from_b()).unwrap();
+        packet.set_rx_if(1);
+        pass.receive(packet);
+    });
+    assert_eq!(bench.ports[1].take_ip().len(), 1);
+    let audit = bench.assert_conserved();
+    assert_eq!((audit.received, audit.fates.forwarded, audit.fates.delivered), (2, 1, 1));
+}
+
+#[test]
+fn bad_arp_frames_are_counted_by_name_and_teach_nothing() {
+    let mut bench = Bench::cold();
+    let good = arp_frame(ArpOperation::Request, (MAC_A, A), (MacAddr::ZERO, R0), MacAddr::BROADCAST);
+    let with = |at: usize, value: u8| {
+        let mut frame = good.clone();
+        frame[at] = value;
+        frame
+    };
+    for (frame, reason) in [
+        (good[..40].to_vec(), DropReason::ArpTooShort),
+        (with(18, 8), DropReason::ArpBadHeader),
+        (with(21, 9), DropReason::ArpBadOpcode),
+        (with(22, 3), DropReason::ArpBadSenderMac),
+        (with(28, 10), DropReason::ArpForeignSender),
+        (with(31, 255), DropReason::ArpBadSenderIp),
+        (with(41, 77), DropReason::ArpNotForUs),
+    ] {
+        bench.receive(EM0, &frame);
+        assert_eq!(bench.dropped(reason), 1, "{reason}");
+    }
+    assert!(bench.ports[0].take().is_empty());
+    assert!(bench.router.arp().entries(bench.now).is_empty());
+    bench.assert_conserved();
+}

@@ -1,0 +1,88 @@
+//! Where packets are processed: direct, hybrid, deferred, and switching between them while traffic flows.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use ifnet::DropReason;
+use ksync::time::Instant;
+
+use crate::support::{Bench, EM0, good, number, udp};
+
+#[test]
+fn deferred_frames_wait_for_the_netisr_thread_which_is_woken_once() {
+    let mut bench = Bench::warm();
+    let woken = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&woken);
+    bench.router.set_waker(move |_| drop(count.fetch_add(1, Ordering::Relaxed)));
+    bench.router.sysctl_set("net.isr.dispatch", "deferred").unwrap();
+    let frames: Vec<_> = (0..10).map(|n| udp(&good(), n)).collect();
+    bench.receive_all(EM0, &frames);
+    assert!(bench.ports[1].take().is_empty());
+    assert_eq!(bench.assert_conserved().held_netisr, 10);
+    assert_eq!(woken.load(Ordering::Relaxed), 1);
+
+    let mut netisr = bench.other_worker("netisr0");
+    assert_eq!(netisr.run_netisr(bench.now, 0, 64), 10);
+    let numbers: Vec<_> = bench.ports[1].take_ip().iter().map(|p| number(p)).collect();
+    assert_eq!(numbers, (0..10).collect::<Vec<_>>());
+    assert_eq!(bench.assert_conserved().fates.forwarded, 10);
+}
+
+#[test]
+fn a_full_queue_drops_and_counts() {
+    let mut bench = Bench::warm();
+    bench.router.sysctl_set("net.isr.dispatch", "deferred").unwrap();
+    bench.router.sysctl_set("net.isr.qlimit", "16").unwrap();
+    let frames: Vec<_> = (0..20).map(|n| udp(&good(), n)).collect();
+    bench.receive_all(EM0, &frames);
+    assert_eq!(bench.dropped(DropReason::NetisrFull), 4);
+    assert_eq!(bench.assert_conserved().held_netisr, 16);
+}
+
+#[test]
+fn order_is_kept_while_the_policy_changes_under_traffic() {
+    const FRAMES: u32 = 4000;
+    let mut bench = Bench::warm();
+    bench.router.sysctl_set("net.isr.qlimit", "10240").unwrap();
+    let router = bench.router;
+    let mut netisr = bench.other_worker("netisr0");
+    let server = thread::spawn(move || {
+        let mut handled = 0;
+        while !router.arp().entries(Instant::ZERO).is_empty() {
+            handled += netisr.run_netisr(Instant::from_secs(1), 0, 64);
+            thread::yield_now();
+        }
+        while netisr.run_netisr(Instant::from_secs(1), 0, 64) > 0 {}
+        handled
+    });
+    let mut next = 0;
+    for policy in ["direct", "deferred", "hybrid"].into_iter().cycle().take(60) {
+        router.sysctl_set("net.isr.dispatch", policy).unwrap();
+        for burst in [1, 17, 30] {
+            let frames: Vec<_> = (next..next + burst).map(|n| udp(&good(), n)).collect();
+            next += burst;
+            while bench.pool.free() < 128 {
+                thread::yield_now();
+            }
+            bench.receive_all(EM0, &frames);
+        }
+    }
+    assert!(next <= FRAMES);
+    // The server's end is a table without neighbours; one tick long after everything has aged does that.
+    while router.netisr().queued() > 0 {
+        thread::yield_now();
+    }
+    for _ in 0..10 {
+        bench.tick_after(1_300_000);
+    }
+    let handled = server.join().unwrap();
+    assert!(handled > 0, "some frames went through the queue");
+    let numbers: Vec<_> = bench.ports[1].take_ip().iter().map(|p| number(p)).collect();
+    assert_eq!(numbers, (0..next).collect::<Vec<_>>());
+    bench.assert_conserved();
+}
