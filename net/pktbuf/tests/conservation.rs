@@ -1,5 +1,8 @@
 //! Conservation: whatever happens to the handles, every frame is somewhere, once.
 
+// Loom's locks work inside a model only.
+#![cfg(not(loom))]
+
 use std::{collections::HashSet, sync::mpsc, thread};
 
 use pktbuf::{PacketBatch, PacketBuf, PacketPool, PoolCache};
