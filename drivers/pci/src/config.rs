@@ -27,7 +27,6 @@ pub(crate) const CAPABILITIES: u16 = 0x34;
 pub(crate) const INTERRUPT: u16 = 0x3c;
 
 /// Reads a register; `offset` is rounded down to a multiple of 4 and wrapped into [`SPACE`].
-#[expect(unsafe_code, reason = "pci_types declares the accessors unsafe")]
 pub(crate) fn read<A: ConfigRegionAccess + ?Sized>(access: &A, address: PciAddress, offset: u16) -> u32 {
     // SAFETY: the offset is aligned and within the space every function has; a function that is absent answers with ones.
     unsafe { access.read(address, place(offset)) }
@@ -35,7 +34,6 @@ pub(crate) fn read<A: ConfigRegionAccess + ?Sized>(access: &A, address: PciAddre
 
 /// Writes a register, at the same offsets. Crate-private: what is written where is decided next to the specification's
 /// words for it, and nothing outside can move a BAR.
-#[expect(unsafe_code, reason = "pci_types declares the accessors unsafe")]
 pub(crate) fn write<A: ConfigRegionAccess + ?Sized>(access: &A, address: PciAddress, offset: u16, value: u32) {
     // SAFETY: as in `read`; the callers write command bits, BARs (probed with decoding off, and restored) and documented
     // capability bits.

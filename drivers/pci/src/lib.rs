@@ -19,6 +19,7 @@ extern crate alloc;
 
 mod bar;
 mod capability;
+#[expect(unsafe_code, reason = "pci_types declares its accessors unsafe")]
 mod config;
 mod device;
 mod enumerate;
