@@ -8,7 +8,7 @@ use ksync::{Once, cpu::CpuId};
 use pci_types::{ConfigRegionAccess, PciAddress};
 
 use crate::{
-    acpi::{self, AcpiError, Pin, Platform, Route, aml::Answers},
+    acpi::{self, AcpiError, Answers, Pin, Platform, Route},
     apic::{self, ModeError},
     boot::{self, BootRecord},
     cpu, hooks,
@@ -97,6 +97,7 @@ pub fn bring_up(record: &BootRecord) -> Result<&'static Platform, PlatformError>
     cpu::enable_interrupts();
 
     boot::stage("firmware bytecode");
+    #[cfg(target_os = "none")]
     match acpi::aml::interrogate(platform) {
         Ok(found) => {
             ANSWERS.call_once(|| found);

@@ -18,7 +18,7 @@ use ::acpi::{
 use pci_types::{ConfigRegionAccess, PciAddress};
 
 use super::{
-    Platform, Routing,
+    Answers, Platform, SleepType,
     contained::{self, Failure},
     interpreter::Host,
     resource::first_interrupt,
@@ -27,30 +27,12 @@ use super::{
 };
 use crate::{ioapic::Signal, pci_config::PciConfig};
 
-/// The values that mean "off" in SLP_TYPa and SLP_TYPb.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SleepType {
-    /// For PM1a.
-    pub a: u8,
-    /// For PM1b.
-    pub b: u8,
-}
-
-/// What the bytecode said.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answers {
-    /// Interrupt routing by bus.
-    pub routing: Routing,
-    /// How to power off.
-    pub s5: Option<SleepType>,
-}
-
 /// All of it takes a few milliseconds; firmware that waits for its hardware may take longer, a loop may not take for ever.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 type Vm = Interpreter<Host>;
 
-/// Loads the bytecode tables and asks.
+/// Loads the bytecode tables and asks. An error means that not even loading worked; else what could be answered is.
 pub fn interrogate(platform: &Platform) -> Result<Answers, Failure> {
     let streams: Vec<&'static [u8]> = [*b"DSDT", *b"SSDT"]
         .into_iter()
@@ -59,23 +41,35 @@ pub fn interrogate(platform: &Platform) -> Result<Answers, Failure> {
         .collect();
     let revision = platform.tables.find(*b"DSDT").and_then(|dsdt| dsdt.bytes.get(8).copied()).unwrap_or(1);
     let madt = platform.madt.clone();
-    contained::run(TIME_LIMIT, move || ask(&streams, revision, &|gsi| madt.signal_of(gsi)))
+    // In parts, so that a failure in one does not take the answers of the others with it.
+    let vm = contained::run(TIME_LIMIT, move || load(&streams, revision))?.ok_or(Failure::NoStack)?;
+    let mut answers = Answers::default();
+    let part = Arc::clone(&vm);
+    answers.s5 = report("power-off", contained::run(TIME_LIMIT, move || sleep_type(&part))).flatten();
+    let part = Arc::clone(&vm);
+    report("device initialization", contained::run(TIME_LIMIT, move || part.initialize_namespace()));
+    let routing = contained::run(TIME_LIMIT, move || {
+        if let Err(error) = tell_apic_mode(&vm) {
+            log::warn!("acpi: \\_PIC(1) failed: {error:?}");
+        }
+        walk_buses(&vm, &|gsi| madt.signal_of(gsi))
+    });
+    answers.routing.buses = report("interrupt routing", routing).unwrap_or_default();
+    Ok(answers)
 }
 
-fn ask(streams: &[&'static [u8]], revision: u8, stated: &dyn Fn(u32) -> Option<Signal>) -> Answers {
-    let Some(registers) = unused_registers() else { return Answers::default() };
-    let vm = Vm::new(Host, revision, Arc::new(registers), None);
+fn report<T>(what: &str, result: Result<T, Failure>) -> Option<T> {
+    result.inspect_err(|failure| log::error!("acpi: {what}: {failure:?}")).ok()
+}
+
+fn load(streams: &[&'static [u8]], revision: u8) -> Option<Arc<Vm>> {
+    let vm = Vm::new(Host, revision, Arc::new(unused_registers()?), None);
     for stream in streams {
         if let Err(error) = vm.load_table(stream) {
             log::warn!("acpi: a bytecode table of {} bytes stopped: {error:?}", stream.len());
         }
     }
-    vm.initialize_namespace();
-    let s5 = sleep_type(&vm);
-    if let Err(error) = tell_apic_mode(&vm) {
-        log::warn!("acpi: \\_PIC(1) failed: {error:?}");
-    }
-    Answers { routing: Routing { buses: walk_buses(&vm, stated) }, s5 }
+    Some(Arc::new(vm))
 }
 
 /// The interpreter demands PM1 registers for the hardware global lock. It gets no FACS, so it never touches them; they name the

@@ -68,7 +68,7 @@ impl Handler for Host {
         }
     }
 
-    // Windows of firmware memory stay mapped: they are few, and the mapping is shared by address.
+    // Windows of firmware memory are parts of the mapping of all physical memory: there is nothing to undo.
     fn unmap_physical_region<T>(_region: &PhysicalMapping<Self, T>) {}
 
     memory_access!(read_u8, write_u8, u8);

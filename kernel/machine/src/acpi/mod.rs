@@ -1,16 +1,18 @@
 //! What firmware says about the machine: checked static tables, and what its bytecode answers.
 //!
 //! - [`tables`]: RSDP → checked tables. [`madt`], [`fadt`], [`regions`]: pure interpretation of each.
-//! - [`aml`]: the interpreter's seat. It runs once at boot, contained, and leaves plain data: [`Routing`] and [`SleepType`].
+//! - `aml` (bare metal only): the interpreter's seat. It runs once at boot, contained, and leaves plain data: [`Answers`].
 //! - [`Platform`]: all of it together, made by [`discover`].
 //!
 //! Firmware is input: a broken table is an [`AcpiError`] or a logged omission with a fallback, never a panic. Thread context at
 //! boot. Source: ACPI 6.5.
 
+#[cfg(target_os = "none")]
 pub mod aml;
 mod bytes;
 pub mod contained;
 pub mod fadt;
+#[cfg(target_os = "none")]
 mod interpreter;
 pub mod madt;
 pub mod regions;
@@ -21,7 +23,6 @@ pub mod tables;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use aml::SleepType;
 pub use contained::{on_panic, on_timer};
 pub use fadt::Fadt;
 pub use madt::Madt;
@@ -74,6 +75,24 @@ pub enum AcpiError {
         /// Which table.
         signature: Signature,
     },
+}
+
+/// The values that mean "off" in SLP_TYPa and SLP_TYPb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SleepType {
+    /// For PM1a.
+    pub a: u8,
+    /// For PM1b.
+    pub b: u8,
+}
+
+/// What the bytecode said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Interrupt routing by bus.
+    pub routing: Routing,
+    /// How to power off.
+    pub s5: Option<SleepType>,
 }
 
 /// The static tables, interpreted.

@@ -143,6 +143,9 @@ pub fn start_all(processors: &[Processor], entry: Entry) -> Result<Report, SmpEr
     }
     // ORDERING: release pairs with the acquire in `arrive`: whoever goes sees the tables without the start page (and reloads).
     GO.store(true, Ordering::Release);
+    for number in 1..report.online {
+        ipi::reschedule(CpuId(number as u16));
+    }
     Ok(report)
 }
 
@@ -256,7 +259,9 @@ extern "C" fn arrive(number: usize) -> ! {
     }
     // ORDERING: acquire pairs with the release in `start_all`.
     while !GO.load(Ordering::Acquire) {
-        core::hint::spin_loop();
+        // Halted, not spinning: on a busy host every spinning processor delays the start of the next one.
+        cpu::enable_interrupts_and_halt();
+        cpu::disable_interrupts();
     }
     paging::flush_all();
     timer::init_cpu();
