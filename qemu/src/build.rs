@@ -21,10 +21,10 @@ use crate::{machine::Firmware, prepare, progress::Progress, toolchain::Toolchain
 const TARGET: &str = "x86_64-unknown-none";
 
 /// What cargo needs to build the library for the bare machine along with the kernel.
-pub(crate) const BUILD_STD: &[&str] = &["-Zbuild-std=core,alloc", "-Zbuild-std-features=compiler-builtins-mem"];
+const BUILD_STD: &[&str] = &["-Zbuild-std=core,alloc", "-Zbuild-std-features=compiler-builtins-mem"];
 
 /// Frame pointers are what backtraces of the kernel follow.
-pub(crate) const KERNEL_RUSTFLAGS: &str = "-C force-frame-pointers=yes";
+const KERNEL_RUSTFLAGS: &str = "-C force-frame-pointers=yes";
 
 /// How many images are kept at most, and for how long each is safe from being removed.
 const KEPT_IMAGES: usize = 64;
@@ -63,12 +63,27 @@ impl Builder {
     /// When it does not build; the compiler's output has been shown by then.
     pub fn kernel(&self) -> Result<PathBuf> {
         let _lock = lock(&self.workspace)?;
-        let folder = self.workspace.target("kernel");
+        self.progress.run("Building the kernel", &mut self.kernel_command("build"))?;
+        Ok(self.workspace.target("kernel").join(TARGET).join("kernel").join("kmain"))
+    }
+
+    /// Returns cargo with `verb`, set up for the kernel.
+    #[must_use]
+    pub fn kernel_command(&self, verb: &str) -> Command {
         let mut cargo = self.toolchain.cargo(&self.workspace);
-        cargo.args(["build", "--package", "kmain", "--profile", "kernel", "--target", TARGET]).args(BUILD_STD);
-        cargo.arg("--target-dir").arg(&folder).env("RUSTFLAGS", KERNEL_RUSTFLAGS);
-        self.progress.run("Building the kernel", &mut cargo)?;
-        Ok(folder.join(TARGET).join("kernel").join("kmain"))
+        cargo.args([verb, "--package", "kmain", "--profile", "kernel", "--target", TARGET]).args(BUILD_STD);
+        cargo.arg("--target-dir").arg(self.workspace.target("kernel")).env("RUSTFLAGS", KERNEL_RUSTFLAGS);
+        cargo
+    }
+
+    /// Returns cargo with `verb`, set up for the image tool.
+    #[must_use]
+    pub fn image_tool_command(&self, verb: &str) -> Command {
+        let mut cargo = self.toolchain.cargo(&self.workspace);
+        // The folder is an argument and no variable: the boot loader's build runs cargo itself, which would inherit the
+        // variable and wait for ever for the folder that this build holds.
+        cargo.args([verb, "--package", "image", "--release", "--target-dir"]).arg(self.workspace.target("image"));
+        cargo
     }
 
     /// Builds the kernel, once for each process, and returns its ELF file.
@@ -120,13 +135,8 @@ impl Builder {
     }
 
     fn build_image_tool(&self) -> Result<PathBuf> {
-        let folder = self.workspace.target("image");
-        let mut cargo = self.toolchain.cargo(&self.workspace);
-        // The folder is an argument and no variable: the boot loader's build runs cargo itself, which would inherit the
-        // variable and wait for ever for the folder that this build holds.
-        cargo.args(["build", "--package", "image", "--release", "--target-dir"]).arg(&folder);
-        self.progress.run("Building the image tool and the boot loader", &mut cargo)?;
-        Ok(folder.join("release").join("image"))
+        self.progress.run("Building the image tool and the boot loader", &mut self.image_tool_command("build"))?;
+        Ok(self.workspace.target("image").join("release").join("image"))
     }
 
     fn run_image_tool(&self, tool: &Path, kernel: &Path, config: &Path, out: &Path, firmware: Firmware) -> Result<()> {

@@ -1,3 +1,51 @@
-//! Placeholder while the workspace is laid out.
+//! `cargo run`: the one host program. Each verb is a file under `verb`; everything else is the library.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod verb;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Sluice, a router: builds it, boots it in QEMU, and shows that it forwards.
+///
+/// Without a verb: boots the router between two built-in hosts and lets them talk through it.
+#[derive(Parser, Debug)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    demo: verb::demo::Arguments,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Boots the router with your own configuration and wiring, with its console on this terminal
+    Run(verb::run::Arguments),
+    /// Writes a bootable raw disk image with your configuration
+    Image(verb::image::Arguments),
+    /// Checks the source: format, lints, dependencies, unsafe code, documents, model checking
+    Check(verb::check::Arguments),
+}
+
+fn main() -> ExitCode {
+    match dispatch(&CommandLine::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(line: &CommandLine) -> Result<()> {
+    match &line.verb {
+        None => verb::demo::run(&line.demo),
+        Some(Verb::Run(arguments)) => verb::run::run(arguments),
+        Some(Verb::Image(arguments)) => verb::image::run(arguments),
+        Some(Verb::Check(arguments)) => verb::check::run(arguments),
+    }
+}

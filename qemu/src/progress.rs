@@ -109,7 +109,7 @@ impl Progress {
     /// Says how it went; what took no time is not worth a line.
     fn conclude(&self, title: &str, status: ExitStatus, kept: &VecDeque<String>, started: Instant) -> Result<()> {
         if !status.success() {
-            for line in kept {
+            for line in kept.iter().filter(|line| !is_step(line)) {
                 eprintln!("{line}");
             }
             bail!("{title}: failed ({status})");
@@ -123,6 +123,12 @@ impl Progress {
 
 fn reader(stream: impl io::Read + Send + 'static) -> Box<dyn BufRead + Send> {
     Box::new(BufReader::new(stream))
+}
+
+/// Returns whether the line is one of those that cargo writes for every package that went well.
+fn is_step(line: &str) -> bool {
+    let steps = ["Compiling ", "Checking ", "Downloading ", "Downloaded ", "Locking ", "Updating "];
+    steps.iter().any(|step| line.trim_start().starts_with(step))
 }
 
 /// Sends each line on until the stream ends. Bytes that are no text are shown as such.

@@ -1,0 +1,75 @@
+//! `check`: everything about the source that a program can judge. Each check is a file under `check`.
+
+mod dependencies;
+mod documents;
+mod format;
+mod lints;
+mod model;
+mod unsafe_code;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use sluice::{progress::Progress, workspace::Workspace};
+
+/// What `check` takes.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Which checks to make; all of them unless given
+    #[arg(value_enum)]
+    which: Vec<Check>,
+}
+
+/// The checks, in the order in which they are made: quick ones first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Check {
+    /// Formatting, by rustfmt
+    Fmt,
+    /// Who may depend on whom
+    Deps,
+    /// Unsafe code only where it belongs, and how much of it
+    Unsafe,
+    /// Lints on the host and for the bare machine, warnings denied
+    Clippy,
+    /// Documents, with broken links denied
+    Docs,
+    /// Model checking of the synchronisation
+    Loom,
+}
+
+/// Makes the checks and reports all that fail.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let workspace = Workspace::find();
+    let progress = Progress::new();
+    let which = if arguments.which.is_empty() { Check::value_variants() } else { &arguments.which };
+    let mut failed = 0;
+    for check in which {
+        if let Err(error) = make(*check, &workspace, progress) {
+            progress.say(&format!("{error:#}"));
+            failed += 1;
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} of {} checks failed", which.len());
+    }
+    progress.say(&format!("{} checks passed", which.len()));
+    Ok(())
+}
+
+fn make(check: Check, workspace: &Workspace, progress: Progress) -> Result<()> {
+    match check {
+        Check::Fmt => format::check(workspace, progress),
+        Check::Deps => dependencies::check(workspace, progress),
+        Check::Unsafe => unsafe_code::check(workspace, progress),
+        Check::Clippy => lints::check(workspace, progress),
+        Check::Docs => documents::check(workspace, progress),
+        Check::Loom => model::check(workspace, progress),
+    }
+}
+
+/// Returns the cargo that runs this program, in the checkout.
+fn host_cargo(workspace: &Workspace) -> std::process::Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = std::process::Command::new(cargo);
+    command.current_dir(workspace.root());
+    command
+}

@@ -1,0 +1,12 @@
+//! Lints with warnings denied: the host's crates by the host's clippy, the kernel by that of its own toolchain.
+
+use anyhow::Result;
+use sluice::{build::Builder, progress::Progress, workspace::Workspace};
+
+pub(super) fn check(workspace: &Workspace, progress: Progress) -> Result<()> {
+    let mut host = super::host_cargo(workspace);
+    progress.run("Linting the host's crates", host.args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
+    let builder = Builder::new(workspace, progress)?;
+    progress.run("Linting the kernel", builder.kernel_command("clippy").args(["--", "-D", "warnings"]))?;
+    progress.run("Linting the image tool", builder.image_tool_command("clippy").args(["--", "-D", "warnings"]))
+}

@@ -1,0 +1,59 @@
+//! The verbs of the command line, one file each, and what several of them share.
+
+pub(crate) mod check;
+pub(crate) mod demo;
+pub(crate) mod image;
+pub(crate) mod run;
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use config::{Config, ConfigError};
+use sluice::machine::{Accelerator, Board, Firmware, Machine};
+
+/// The machine, as several verbs take it.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MachineArguments {
+    /// The number of processors
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    smp: u32,
+    /// The board
+    #[arg(long, value_name = "BOARD", value_enum, default_value_t)]
+    machine: Board,
+    /// The firmware that starts the image
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) firmware: Firmware,
+    /// The memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(64..))]
+    memory: u32,
+    /// What executes the guest's instructions (the best that works here, unless given)
+    #[arg(long, value_enum)]
+    accel: Option<Accelerator>,
+}
+
+impl MachineArguments {
+    /// Returns the machine without its network interfaces.
+    pub(crate) fn machine(&self) -> Machine {
+        Machine {
+            board: self.machine,
+            firmware: self.firmware,
+            smp: self.smp,
+            memory: self.memory,
+            accelerator: self.accel,
+            ..Machine::default()
+        }
+    }
+}
+
+/// Reads and checks a configuration; an error names file, line and column as compilers do.
+pub(crate) fn read_config(path: &Path) -> Result<(Config, Vec<u8>)> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let config = Config::parse_bytes(&bytes).map_err(|error| located(path, &error))?;
+    Ok((config, bytes))
+}
+
+/// Puts the file's name before an error in it.
+pub(crate) fn located(path: &Path, error: &ConfigError) -> anyhow::Error {
+    anyhow!("{}:{}:{}: {}", path.display(), error.line, error.column, error.message)
+}
