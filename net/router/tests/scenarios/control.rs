@@ -35,7 +35,7 @@ fn a_configuration_that_does_not_fit_changes_nothing() {
 #[test]
 fn a_new_configuration_takes_effect_with_the_next_pass() {
     let mut bench = Bench::warm();
-    let config = format!("{}\n[sysctl]\n\"net.inet.ip.forwarding\" = 0\n", CONFIG);
+    let config = format!("{CONFIG}\n[sysctl]\n\"net.inet.ip.forwarding\" = 0\n");
     bench.router.apply(&Config::parse(&config).unwrap()).unwrap();
     bench.receive(EM0, &udp(&good(), 0));
     assert_eq!(bench.dropped(DropReason::ForwardingOff), 1);
@@ -55,7 +55,7 @@ fn rfc1812_5_3_12_3_routes_of_a_link_that_is_down_are_withdrawn_and_come_back() 
     let error = Icmpv4::new_checked(&error[0][20..]).unwrap();
     assert_eq!((error.kind(), error.code()), (3, 0));
     assert_eq!(bench.dropped(DropReason::NoRoute), 1);
-    assert_eq!(bench.router.interfaces().unwrap()[1].up, false);
+    assert!(!bench.router.interfaces().unwrap()[1].up);
 
     bench.ports[1].link.store(true, Ordering::Relaxed);
     bench.tick_after(100);
@@ -94,7 +94,7 @@ fn a_link_that_fails_gives_up_what_was_held_for_it() {
 fn rfc1812_7_4_static_routes_come_and_go_without_loss_elsewhere() {
     let mut bench = Bench::warm();
     for n in 0..50_u32 {
-        let prefix = |i: u32| format!("172.16.{}.{}/32", n, i).parse().unwrap();
+        let prefix = |i: u32| format!("172.16.{n}.{i}/32").parse().unwrap();
         bench.router.add_routes((0..100).map(|i| (prefix(i), RouteTarget::Via(B)))).unwrap();
         bench.receive(EM0, &udp(&good(), n));
         bench.receive(EM0, &udp(&Ipv4Header { destination: prefix(7).addr(), ..good() }, n));
