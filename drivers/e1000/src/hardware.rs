@@ -13,7 +13,7 @@ use crate::{
     variant::{DmaStop, Variant},
 };
 
-/// Time for CTRL.RST to clear: 100 ms, where the manual speaks of microseconds (14.9 and 13.4.1).
+/// Time for CTRL.RST to clear: 100 ms, where the manual speaks of microseconds (13.4.1).
 const RESET_BUDGET: (u32, u32) = (1000, 100);
 /// Time after the reset in which the device reloads itself from its EEPROM (5.6.1) and must be left alone.
 const RELOAD_MICROS: u32 = 5000;
@@ -32,12 +32,19 @@ pub(crate) fn mask_all<R: RegisterIo>(regs: &R) {
 
 /// Resets the device: afterwards it does no DMA, every interrupt is masked and no cause is pending.
 ///
-/// RCTL is not touched: reset clears it, and QEMU stops reception for a second at each write to it.
+/// Both halves are switched off before the reset. The manual does not ask for it, but QEMU up to 7.2 clears CTRL.RST
+/// and resets nothing: there, what a boot loader or we left enabled would go on. RCTL is only written if the receiver
+/// is on, since QEMU stops reception for a second at each write to it.
 pub(crate) fn reset<R: RegisterIo>(regs: &R, delay: &dyn Delay) -> Result<(), Error> {
     mask_all(regs);
     // No new transmit work; what is in the FIFO may leave.
     regs.write32(Reg::Tctl, Tctl::PSP.bits());
+    let rctl = Rctl::from_bits_retain(read_checked(regs, Reg::Rctl)?);
+    if rctl.contains(Rctl::EN) {
+        regs.write32(Reg::Rctl, rctl.difference(Rctl::EN).bits());
+    }
     let ctrl = read_checked(regs, Reg::Ctrl)?;
+    // Writes have arrived, by the read; transfers that were under way end.
     delay.micros(10);
     regs.write32(Reg::Ctrl, ctrl | Ctrl::RST.bits());
     // The device must not be read for a microsecond after the write (13.4.1).

@@ -18,6 +18,43 @@
 //! [`stop_dma`]: Adapter::stop_dma
 //! [`teardown`]: Adapter::teardown
 //!
+//! # How a kernel uses it
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use e1000::{Adapter, Attached, Config, Delay, FilterCause, RegisterIo, RxRing, Variant};
+//! use ifnet::Interface;
+//! use pktbuf::{PacketBuf, PacketPool, PoolCache};
+//!
+//! fn attach<R: RegisterIo>(
+//!     (vendor, device, window): (u16, u16, R),
+//!     bus: &bus_dma::DmaTag,
+//!     pool: &'static PacketPool,
+//!     delay: &'static dyn Delay,
+//! ) -> Option<Attached<R>> {
+//!     let variant = Variant::find(vendor, device)?;
+//!     Adapter::attach(window, bus, pool, Config::new("em0", 0, variant), delay).ok()
+//! }
+//!
+//! /// Interrupt context.
+//! fn filter<R: RegisterIo>(adapter: &Adapter<R>) -> bool {
+//!     adapter.filter() == FilterCause::Schedule
+//! }
+//!
+//! /// One pass of the ithread, which owns ring and cache. Again if the budget was used up; else `adapter.unmask()`.
+//! fn pass<R: RegisterIo>(
+//!     adapter: &Arc<Adapter<R>>,
+//!     rx: &mut RxRing,
+//!     cache: &mut PoolCache,
+//!     mut input: impl FnMut(PacketBuf),
+//! ) -> bool {
+//!     if let Some(link) = adapter.service_link() {
+//!         println!("{}: {link}", adapter.name());
+//!     }
+//!     rx.service(adapter, 64, cache, &mut input) == 64
+//! }
+//! ```
+//!
 //! Source: Intel, "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual" (section numbers all
 //! over are of that manual).
 

@@ -15,6 +15,8 @@ pub struct Faults {
     pub write_back_after_reset: bool,
     /// After a reset the receiver comes back on by itself, with the ring it knew.
     pub runs_after_reset: bool,
+    /// CTRL.RST clears itself and resets nothing, as on QEMU up to 7.2.
+    pub reset_is_hollow: bool,
     /// IMC is ignored.
     pub mask_stuck: bool,
     /// EERD never says done.

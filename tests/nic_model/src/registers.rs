@@ -122,6 +122,10 @@ impl Device {
             return;
         }
         self.resets += 1;
+        if self.faults.reset_is_hollow {
+            self.set(Reg::Ctrl, value & !Ctrl::RST.bits());
+            return;
+        }
         self.engine.reset(self.faults);
         let kept: Vec<_> = if self.faults.runs_after_reset { self.plain.drain().collect() } else { Vec::new() };
         self.plain.clear();

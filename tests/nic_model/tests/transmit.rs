@@ -2,11 +2,12 @@
 
 use core::time::Duration;
 
-use e1000::{Phase, Reg, regs::Status};
+use e1000::{Phase, ReceiveFilter, Reg, regs::Status};
 use ifnet::{Interface, TxOutcome, TxRefusal};
 use ksync::time::Instant;
 use nic_model::{Bench, Machine, frame};
 use pktbuf::PacketBatch;
+use wire::MacAddr;
 
 fn batch(bench: &mut Bench, serials: impl Iterator<Item = u32>) -> PacketBatch {
     let mut batch = PacketBatch::new();
@@ -181,6 +182,8 @@ fn ticks(bench: &Bench, from: u64, to: u64) -> Vec<String> {
 fn the_watchdog_resets_a_stuck_transmitter_and_traffic_goes_on() {
     let machine = Machine::new(400);
     let mut bench = machine.port(0);
+    let group = MacAddr([1, 0, 0x5e, 0, 0, 5]);
+    bench.adapter.set_filter(ReceiveFilter { groups: vec![group], ..ReceiveFilter::default() });
     (0..10).for_each(|serial| bench.nic.inject(frame(0, serial, 100)));
     bench.nic.settle();
     bench.nic.set_faults(|faults| faults.transmit_stuck = true);
@@ -200,8 +203,9 @@ fn the_watchdog_resets_a_stuck_transmitter_and_traffic_goes_on() {
     let mut after = batch(&mut bench, 100..164);
     assert_eq!(bench.transmit(&mut after), TxOutcome::all(64));
     (0..70).for_each(|serial| bench.nic.inject(frame(0, serial, 100)));
+    bench.nic.inject([group.octets().as_slice(), &[2; 60]].concat());
     bench.settle();
-    assert_eq!((bench.nic.all_sent().len(), bench.received.len()), (64, 70));
+    assert_eq!((bench.nic.all_sent().len(), bench.received.len()), (64, 71));
     assert_eq!(ticks(&bench, 31, 60), [""; 0]);
     bench.received.clear();
     bench.detach().unwrap();
