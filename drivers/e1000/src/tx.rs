@@ -128,7 +128,8 @@ impl TxRing {
         })?;
         map.sync(PreWrite);
         let Some(segment) = map.segments().first().copied() else {
-            return Ok(0);
+            // A loaded map has a segment; without one, nothing was told to the device.
+            return map.unload().map_or(Ok(0), |packet| Err(EncapError::Unsendable(packet)));
         };
         self.unreported += 1;
         let report = self.unreported >= REPORT_EVERY;
