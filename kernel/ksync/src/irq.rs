@@ -36,6 +36,15 @@ impl Drop for Disabled {
     }
 }
 
+/// Turns interrupts on, whatever they were: the first act of a new thread, which starts with them off.
+///
+/// # Context
+/// Thread context, no lock held.
+#[inline]
+pub fn enable() {
+    flag::set();
+}
+
 /// Runs `f` with interrupts off on this CPU and restores the state found.
 ///
 /// # Context
@@ -79,7 +88,8 @@ mod flag {
 
     #[inline]
     pub(super) fn set() {
-        // SAFETY: only called by the value that found the flag set, so that interrupt handlers were allowed to run here before.
+        // SAFETY: an interrupt that comes in uses memory only as a safe program may; whoever calls holds no lock that its handler wants:
+        // either the flag was found set before, or a new thread begins.
         unsafe { asm!("sti", options(nostack, preserves_flags)) };
     }
 }
