@@ -61,7 +61,7 @@ impl Guest {
             }
         }
         let image = image.canonicalize().with_context(|| format!("there is no image {}", image.display()))?;
-        let mut command = Command::new(prepare::QEMU);
+        let mut command = program(&machine);
         command.args(machine.arguments(&image)?).current_dir(folder.path()).env("TMPDIR", folder.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let command_line = format!("{command:?}");
@@ -181,6 +181,14 @@ impl Drop for Guest {
     fn drop(&mut self) {
         end(&mut self.child);
     }
+}
+
+/// Returns QEMU, entered into the machine's network namespace. The process keeps its id, as nsenter (util-linux) becomes QEMU.
+fn program(machine: &Machine) -> Command {
+    let Some(namespace) = &machine.namespace else { return Command::new(prepare::QEMU) };
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/run/netns/{namespace}")).arg("--").arg(prepare::QEMU);
+    command
 }
 
 /// Ends this child and waits for it; one that has ended already is fine.

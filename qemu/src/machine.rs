@@ -77,6 +77,8 @@ pub struct Machine {
     pub debug_exit: bool,
     /// Whether a reset starts the machine again; otherwise it ends QEMU.
     pub restarts: bool,
+    /// The network namespace of the host (ip-netns(8)) that QEMU runs in; that of this process when not given.
+    pub namespace: Option<String>,
     /// Further arguments for QEMU, as they are.
     pub extra: Vec<String>,
 }
@@ -94,6 +96,7 @@ impl Default for Machine {
             monitor: None,
             debug_exit: false,
             restarts: true,
+            namespace: None,
             extra: Vec::new(),
         }
     }

@@ -64,6 +64,20 @@ pub fn for_building(workspace: &Workspace, progress: Progress) -> Result<Toolcha
     Toolchain::find(workspace)
 }
 
+/// Makes sure that the programs are there with which Linux's own hosts talk through the router: `(program, package)` each.
+///
+/// # Errors
+/// When one is missing and cannot be installed.
+pub fn for_real_hosts(programs: &[(&str, &str)], progress: Progress) -> Result<()> {
+    let absent = |(program_name, _): &&(&str, &str)| program(program_name).is_none();
+    let missing: Vec<String> = programs.iter().filter(absent).map(|(_, package)| (*package).to_owned()).collect();
+    install(&missing, progress)?;
+    match programs.iter().find(absent) {
+        Some((program, package)) => bail!("{program} is still missing after installing {package}"),
+        None => Ok(()),
+    }
+}
+
 /// Returns the packages that complete Debian's toolchain on this machine.
 #[must_use]
 pub fn toolchain_packages() -> Vec<String> {
