@@ -11,7 +11,8 @@ use ::acpi::{
     aml::{
         AmlError, Interpreter,
         namespace::{AmlName, NamespaceLevelKind},
-        object::{Object, WrappedObject},
+        object::{FieldUnit, FieldUnitKind, Object, WrappedObject},
+        op_region::RegionSpace,
     },
     registers::{FixedRegisters, Pm1ControlRegisterBlock, Pm1EventRegisterBlock},
 };
@@ -21,6 +22,7 @@ use super::{
     Answers, Platform, SleepType,
     contained::{self, Failure},
     interpreter::Host,
+    method::{self, Value},
     resource::first_interrupt,
     routing::{BusTable, Entry, Pin, Route},
     tables::HEADER,
@@ -69,7 +71,38 @@ fn load(streams: &[&'static [u8]], revision: u8) -> Option<Arc<Vm>> {
             log::warn!("acpi: a bytecode table of {} bytes stopped: {error:?}", stream.len());
         }
     }
+    rebase_config_fields(&vm);
     Some(Arc::new(vm))
+}
+
+/// Moves every field of a PCI configuration region by the region's start. Version 6.1.1 of the interpreter forgets to add it
+/// (memory and port regions are right), so that the interrupt links of QEMU's `pc` were read from the vendor id. The version is
+/// pinned for this reason.
+fn rebase_config_fields(vm: &Vm) {
+    let mut moved: Vec<(AmlName, Object)> = Vec::new();
+    let mut copy = vm.namespace.lock().clone();
+    let walked = copy.traverse(|scope, level| {
+        for (name, (_, object)) in &level.values {
+            if let Some(field) = rebased(object) {
+                moved.push((AmlName::from_name_seg(*name).resolve(scope)?, Object::FieldUnit(field)));
+            }
+        }
+        Ok(true)
+    });
+    let mut namespace = vm.namespace.lock();
+    let inserted = moved.into_iter().try_for_each(|(name, field)| namespace.insert(name, field.wrap()));
+    if let Err(error) = walked.and(inserted) {
+        log::warn!("acpi: configuration fields: {error:?}");
+    }
+}
+
+fn rebased(object: &WrappedObject) -> Option<FieldUnit> {
+    let Object::FieldUnit(field) = &**object else { return None };
+    let FieldUnitKind::Normal { region } = &field.kind else { return None };
+    let Object::OpRegion(region) = &**region else { return None };
+    let base = usize::try_from(region.base).ok().filter(|&base| base != 0 && base < 0x1000)?;
+    let in_config = region.space == RegionSpace::PciConfig;
+    in_config.then(|| FieldUnit { bit_index: field.bit_index + 8 * base, ..field.clone() })
 }
 
 /// The interpreter demands PM1 registers for the hardware global lock. It gets no FACS, so it never touches them; they name the
@@ -202,14 +235,8 @@ fn below_known(vm: &Vm, device: &AmlName, known: &[(AmlName, u16, u8)]) -> Optio
 
 fn routing_table(vm: &Vm, device: &AmlName, stated: &dyn Fn(u32) -> Option<Signal>) -> Option<Vec<Entry>> {
     let prt = child(device, "_PRT").ok()?;
-    let package = match vm.evaluate_if_present(prt.clone(), vec![]) {
-        Ok(value) => value?,
-        Err(error) => {
-            log::warn!("acpi: {prt} failed: {error:?}");
-            return None;
-        }
-    };
-    let Object::Package(ref lines) = *package else { return None };
+    let object = vm.namespace.lock().get(prt.clone()).ok()?;
+    let Value::Package(lines) = table_of(vm, &prt, &object)? else { return None };
     let mut links: Vec<(AmlName, Option<Route>)> = Vec::new();
     let entries: Vec<Entry> = lines.iter().filter_map(|line| entry(vm, &prt, line, &mut links, stated)).collect();
     if entries.len() != lines.len() {
@@ -218,27 +245,62 @@ fn routing_table(vm: &Vm, device: &AmlName, stated: &dyn Fn(u32) -> Option<Signa
     Some(entries)
 }
 
+/// The table as plain data. A method goes to our own evaluator first, because the interpreter crate panics on methods that fill
+/// a package; what ours refuses, the crate is asked.
+fn table_of(vm: &Vm, prt: &AmlName, object: &WrappedObject) -> Option<Value> {
+    if let Object::Method { code, .. } = &**object {
+        let computed = method::evaluate(code, &mut |name| {
+            let (_, named) = vm.namespace.lock().search(&path(name).ok()?, prt).ok()?;
+            plain(&named, 0)
+        });
+        match computed {
+            Ok(table) => return Some(table),
+            Err(error) => log::info!("acpi: {prt} is left to the interpreter: {error:?}"),
+        }
+    }
+    match vm.evaluate(prt.clone(), vec![]) {
+        Ok(value) => plain(&value, 0),
+        Err(error) => {
+            log::warn!("acpi: {prt} failed: {error:?}");
+            None
+        }
+    }
+}
+
+/// An object as plain data; `None` for what is neither number, name nor package.
+fn plain(object: &WrappedObject, depth: u8) -> Option<Value> {
+    match &**object {
+        Object::Integer(number) => Some(Value::Integer(*number)),
+        Object::String(name) => Some(Value::Name(name.clone())),
+        Object::Uninitialized => Some(Value::Nothing),
+        Object::Package(elements) if depth < 4 => {
+            let element = |element: &WrappedObject| plain(&element.clone().unwrap_reference(), depth + 1);
+            elements.iter().map(element).collect::<Option<Vec<Value>>>().map(Value::Package)
+        }
+        _ => None,
+    }
+}
+
 fn entry(
     vm: &Vm,
     prt: &AmlName,
-    line: &WrappedObject,
+    line: &Value,
     links: &mut Vec<(AmlName, Option<Route>)>,
     stated: &dyn Fn(u32) -> Option<Signal>,
 ) -> Option<Entry> {
-    let Object::Package(ref fields) = **line else { return None };
-    let number = |index: usize| match fields.get(index).map(|object| &**object) {
-        Some(Object::Integer(number)) => Some(*number),
+    let Value::Package(fields) = line else { return None };
+    let number = |index: usize| match fields.get(index) {
+        Some(Value::Integer(number)) => Some(*number),
         _ => None,
     };
     let device = u8::try_from(number(0)? >> 16).ok().filter(|&device| device < 32)?;
     let pin = Pin::from_index(number(1)?)?;
-    let source = fields.get(2)?.clone().unwrap_reference();
-    let route = match &*source {
-        Object::Integer(0) => {
+    let route = match fields.get(2)? {
+        Value::Integer(0) => {
             let gsi = u32::try_from(number(3)?).ok()?;
             Route { gsi, signal: stated(gsi).unwrap_or(Signal::PCI) }
         }
-        Object::String(name) => {
+        Value::Name(name) => {
             let link = vm.namespace.lock().search_for_level(&path(name).ok()?, prt).ok()?;
             let link = link.resolve(&prt.parent().ok()?).ok()?;
             link_route(vm, &link, links, stated)?

@@ -15,6 +15,7 @@ pub mod fadt;
 #[cfg(target_os = "none")]
 mod interpreter;
 pub mod madt;
+pub mod method;
 pub mod regions;
 pub mod resource;
 pub mod routing;
