@@ -3,8 +3,10 @@
 use core::net::Ipv4Addr;
 
 use ifnet::DropReason;
-use pktbuf::{LinkCast, PacketBuf};
-use wire::{ETHERNET_HEADER_LEN, IPV4_HEADER_LEN, Icmpv4, Ipv4, Ipv4Header, icmpv4, icmpv4::Message, protocol};
+use pktbuf::{LinkCast, PacketBatch, PacketBuf};
+use wire::{
+    ETHERNET_HEADER_LEN, IPV4_HEADER_LEN, Icmpv4, Ipv4, Ipv4Header, checksum::Sum, icmpv4, icmpv4::Message, protocol,
+};
 
 use crate::{IcmpErrorKind, Tables};
 
@@ -126,19 +128,67 @@ pub struct Echo {
 /// # Errors
 /// [`NoRoom`] if the packet is none of that; it is then unchanged.
 pub fn echo_reply(packet: &mut PacketBuf, ttl: u8) -> Result<(), NoRoom> {
-    let bytes = packet.bytes().get(ETHERNET_HEADER_LEN..).ok_or(NoRoom)?;
-    let ip = Ipv4::new_checked(bytes).map_err(|_| NoRoom)?;
-    let request = Icmpv4::new_checked(ip.payload()).map_err(|_| NoRoom)?;
+    let request = Icmpv4::new_checked(ip_of(packet)?.payload()).map_err(|_| NoRoom)?;
     let reply = Message::EchoReply { ident: request.ident(), sequence: request.sequence() };
+    turn_around(packet, ttl)?;
+    let (_, bytes) = packet.bytes_mut().split_at_mut_checked(FRONT_LEN).ok_or(NoRoom)?;
+    reply.emit(bytes).map_err(|_| NoRoom)
+}
+
+/// As [`echo_reply`], for a request that came in `pieces`, all of them in order: each becomes a fragment of the reply.
+///
+/// # Errors
+/// [`NoRoom`] if the pieces are no such request; some may have been turned around already.
+pub fn echo_reply_pieces(pieces: &mut PacketBatch, ttl: u8) -> Result<(), NoRoom> {
+    let mut sum = Sum::new();
+    for piece in pieces.iter() {
+        sum = sum.with(ip_of(piece)?.payload());
+    }
+    // Each piece goes once from the front to the back, which leaves their order as it was.
+    for place in 0..pieces.len() {
+        let mut piece = pieces.pop().ok_or(NoRoom)?;
+        let turned = turn_around(&mut piece, ttl);
+        let answered = if place == 0 { answer_in(&mut piece, sum) } else { Ok(()) };
+        drop(pieces.push(piece));
+        turned.and(answered)?;
+    }
+    Ok(())
+}
+
+/// Makes the request that begins in `first` a reply. `sum` is that of the whole request.
+fn answer_in(first: &mut PacketBuf, sum: Sum) -> Result<(), NoRoom> {
+    let message = first.bytes_mut().get_mut(FRONT_LEN..).ok_or(NoRoom)?;
+    let header = message.first_chunk_mut::<{ icmpv4::ICMP_HEADER_LEN }>().ok_or(NoRoom)?;
+    let request = Icmpv4::new_checked(&header[..]).map_err(|_| NoRoom)?;
+    let reply = Message::EchoReply { ident: request.ident(), sequence: request.sequence() };
+    // In the sum, the old type and checksum give way to the new type, which is zero.
+    let (old_type, old_sum) = (u16::from_be_bytes([header[0], header[1]]), request.checksum());
+    let [high, low] = sum.with_word(!old_type).with_word(!old_sum).checksum().to_be_bytes();
+    *header = reply.header();
+    (header[2], header[3]) = (high, low);
+    Ok(())
+}
+
+/// Octets in front of an IP payload without options.
+const FRONT_LEN: usize = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN;
+
+fn ip_of(packet: &PacketBuf) -> Result<Ipv4<'_>, NoRoom> {
+    let bytes = packet.bytes().get(ETHERNET_HEADER_LEN..).ok_or(NoRoom)?;
+    Ipv4::new_checked(bytes).map_err(|_| NoRoom)
+}
+
+/// Sends a packet back where it came from, as far as its IP header is concerned: a fragment stays one.
+fn turn_around(packet: &mut PacketBuf, ttl: u8) -> Result<(), NoRoom> {
+    let ip = ip_of(packet)?;
     let header = Ipv4Header {
         tos: ip.tos(),
         total_len: u16::try_from(IPV4_HEADER_LEN + ip.payload().len()).map_err(|_| NoRoom)?,
         ident: ip.ident(),
         dont_fragment: false,
-        more_fragments: false,
-        fragment_offset: 0,
+        more_fragments: ip.more_fragments(),
+        fragment_offset: ip.fragment_offset(),
         ttl,
-        protocol: protocol::ICMP,
+        protocol: ip.protocol(),
         source: ip.destination(),
         destination: ip.source(),
     };
@@ -146,7 +196,9 @@ pub fn echo_reply(packet: &mut PacketBuf, ttl: u8) -> Result<(), NoRoom> {
     packet.truncate(frame_len);
     // The new, shorter header ends where the old one did.
     packet.trim_front(options_len);
-    write_message(packet, &header, reply)
+    let (_, bytes) = packet.bytes_mut().split_first_chunk_mut::<ETHERNET_HEADER_LEN>().ok_or(NoRoom)?;
+    header.emit(bytes.first_chunk_mut().ok_or(NoRoom)?);
+    Ok(())
 }
 
 /// Writes both headers in front of a message body that is in place.

@@ -3,10 +3,10 @@
 //! - [`input`]: the walk from a received frame to a [`Verdict`], in numbered steps, cheapest test first.
 //! - [`local::deliver`]: the same for packets addressed to this router.
 //! - [`icmp`]: building errors and echo replies, and the rules when to keep silent; [`RateLimiter`]: how often.
-//! - [`Fragmenter`]: cutting a packet that is too long for its link.
+//! - [`Fragmenter`]: cutting a packet that is too long for its link; [`Reassembler`]: collecting the pieces of one for us.
 //! - [`Tables`]: all that these decisions depend on, as one immutable snapshot.
 //!
-//! Nothing here locks, allocates, logs, keeps time or sends; `Tables::new` alone allocates. The effects are the `router` crate's.
+//! Nothing here locks, logs, keeps time or sends; only `Tables::new` and `Reassembler::new` allocate. The effects are the `router` crate's.
 //! In all packet buffers the window starts at the Ethernet header. Any context.
 
 #![no_std]
@@ -22,11 +22,13 @@ mod input;
 mod limit;
 pub mod local;
 mod options;
+mod reassembly;
 mod tables;
 mod verdict;
 
 pub use fragment::{FragmentError, Fragmenter};
 pub use input::{decide, input};
 pub use limit::RateLimiter;
+pub use reassembly::{Insertion, MAX_PIECES, Reassembler};
 pub use tables::{ForwardConfig, IfConfig, Tables};
 pub use verdict::{IcmpErrorKind, LocalKind, Verdict};

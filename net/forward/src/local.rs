@@ -1,7 +1,7 @@
 //! Packets for this router: what to answer (RFC 1812 4.3.3, 5.2.3). Any context.
 
 use ifnet::DropReason;
-use wire::{Icmpv4, Ipv4, Udp, icmpv4::kind, protocol};
+use wire::{Icmpv4, Ipv4, Udp, checksum::Sum, icmpv4::kind, protocol};
 
 use crate::{IcmpErrorKind, LocalKind};
 
@@ -17,6 +17,8 @@ pub enum Delivery {
         /// Names the question.
         sequence: u16,
     },
+    /// It is a piece of something that is worth having whole: put it into the [`Reassembler`](crate::Reassembler).
+    Fragment,
     /// Drop it for `reason`, and say so to its sender if that is allowed.
     IcmpError {
         /// What to say.
@@ -32,14 +34,28 @@ pub enum Delivery {
 #[must_use]
 pub fn deliver(packet: &[u8], addressed: LocalKind) -> Delivery {
     let Ok(ip) = Ipv4::new_checked(packet) else { return Delivery::Drop(DropReason::Ip4Truncated) };
-    if ip.is_fragment() {
-        return Delivery::Drop(DropReason::LocalFragment);
-    }
     match ip.protocol() {
+        protocol::ICMP if ip.is_fragment() && addressed == LocalKind::Unicast => Delivery::Fragment,
+        // Of any other datagram the first fragment is enough to say that nobody wants it.
+        _ if ip.fragment_offset() != 0 || (ip.is_fragment() && addressed == LocalKind::Broadcast) => {
+            Delivery::Drop(DropReason::LocalFragment)
+        }
         protocol::ICMP => deliver_icmp(ip.payload(), addressed),
         protocol::UDP => deliver_udp(&ip),
         _ => Delivery::IcmpError { kind: IcmpErrorKind::ProtocolUnreachable, reason: DropReason::LocalUnknownProtocol },
     }
+}
+
+/// Decides about an ICMP message in `pieces`, the payloads of all fragments in order.
+#[must_use]
+pub fn deliver_pieces<'a>(mut pieces: impl Iterator<Item = &'a [u8]>) -> Delivery {
+    let first = pieces.next().unwrap_or_default();
+    let Ok(message) = Icmpv4::new_checked(first) else { return Delivery::Drop(DropReason::IcmpTooShort) };
+    // Only the last piece can have an odd length.
+    if !pieces.fold(Sum::new().with(first), Sum::with).is_intact() {
+        return Delivery::Drop(DropReason::IcmpBadChecksum);
+    }
+    judge_icmp(&message, LocalKind::Unicast)
 }
 
 fn deliver_icmp(payload: &[u8], addressed: LocalKind) -> Delivery {
@@ -47,6 +63,10 @@ fn deliver_icmp(payload: &[u8], addressed: LocalKind) -> Delivery {
     if !message.is_intact() {
         return Delivery::Drop(DropReason::IcmpBadChecksum);
     }
+    judge_icmp(&message, addressed)
+}
+
+fn judge_icmp(message: &Icmpv4<'_>, addressed: LocalKind) -> Delivery {
     match (message.kind(), message.code()) {
         // One request to everybody must not make everybody shout. (4.3.3.6)
         (kind::ECHO_REQUEST, 0) if addressed == LocalKind::Broadcast => Delivery::Drop(DropReason::IcmpEchoBroadcast),
@@ -59,7 +79,9 @@ fn deliver_icmp(payload: &[u8], addressed: LocalKind) -> Delivery {
 }
 
 fn deliver_udp(ip: &Ipv4<'_>) -> Delivery {
-    let intact = Udp::new_checked(ip.payload()).is_ok_and(|udp| udp.is_intact(ip.source(), ip.destination()));
+    // The checksum of a first fragment covers octets that are not here.
+    let intact = ip.more_fragments()
+        || Udp::new_checked(ip.payload()).is_ok_and(|udp| udp.is_intact(ip.source(), ip.destination()));
     if intact {
         Delivery::IcmpError { kind: IcmpErrorKind::PortUnreachable, reason: DropReason::LocalPortUnreachable }
     } else {

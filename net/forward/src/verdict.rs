@@ -71,6 +71,8 @@ pub enum IcmpErrorKind {
     SourceRouteFailed,
     /// 11/0: time to live used up on the way.
     TimeExceeded,
+    /// 11/1: the other fragments did not come in time.
+    ReassemblyTimeExceeded,
     /// 12/0: malformed.
     ParameterProblem {
         /// The octet of the packet that is wrong.
@@ -90,6 +92,7 @@ impl IcmpErrorKind {
             Self::FragmentationNeeded { mtu } => (4, mtu),
             Self::SourceRouteFailed => (5, 0),
             Self::TimeExceeded => return Message::TimeExceeded { code: 0 },
+            Self::ReassemblyTimeExceeded => return Message::TimeExceeded { code: 1 },
             Self::ParameterProblem { pointer } => return Message::ParameterProblem { pointer },
         };
         Message::Unreachable { code, next_hop_mtu }

@@ -150,8 +150,11 @@ drop_reasons! {
     FragmentationNoBuffer = "fragmentation-no-buffer",
 
     // Local delivery.
-    /// For us, but a fragment, and this router does not put fragments together.
+    /// For us, but a fragment that cannot be put together with others: it overlaps, repeats, does not fit the limits, or is
+    /// of a protocol for which nobody here would want the whole.
     LocalFragment = "local-fragment",
+    /// For us, but the other fragments did not come in time (RFC 1122 3.3.2), or others needed the place.
+    LocalReassemblyTimeout = "local-reassembly-timeout",
     /// For us, with a protocol nobody here speaks (RFC 1812 4.3.3.1, code 2).
     LocalUnknownProtocol = "local-unknown-protocol",
     /// For us, with a port nobody here listens on (RFC 1812 4.3.3.1, code 3).

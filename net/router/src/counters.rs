@@ -97,6 +97,8 @@ pub struct Audit {
     pub held_arp: u64,
     /// Frames waiting in protocol queues, as counted in the queues.
     pub held_netisr: u64,
+    /// Fragments for this router waiting for the others, as counted in the table.
+    pub held_reassembly: u64,
 }
 
 impl Audit {
@@ -105,7 +107,13 @@ impl Audit {
     pub fn unexplained(&self) -> i64 {
         let came = self.received.wrapping_add(self.originated);
         let ended = self.fates.total().wrapping_add(self.local_fates.total());
-        came.wrapping_sub(ended).wrapping_sub(self.held_arp).wrapping_sub(self.held_netisr).cast_signed()
+        came.wrapping_sub(ended).wrapping_sub(self.held()).cast_signed()
+    }
+
+    /// Returns how many packets wait somewhere.
+    #[must_use]
+    pub const fn held(&self) -> u64 {
+        self.held_arp + self.held_netisr + self.held_reassembly
     }
 }
 
@@ -123,6 +131,7 @@ impl fmt::Display for Audit {
         }
         writeln!(f, "{:<32} {:>12}", "held for arp", self.held_arp)?;
         writeln!(f, "{:<32} {:>12}", "held in netisr queues", self.held_netisr)?;
+        writeln!(f, "{:<32} {:>12}", "held for other fragments", self.held_reassembly)?;
         writeln!(f, "{:<32} {:>12}", "unexplained", self.unexplained())
     }
 }

@@ -1,11 +1,11 @@
 //! The way in: what an Ethernet frame carries, and carrying out the verdict about an IPv4 packet.
 
-use forward::{LocalKind, Verdict, local::Delivery};
-use ifnet::{DropReason, Fate, IfIndex};
+use forward::Verdict;
+use ifnet::{DropReason, IfIndex};
 use pktbuf::{LinkCast, Origin, PacketBuf};
-use wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, MacAddr};
+use wire::{EtherType, Ethernet, MacAddr};
 
-use crate::{PingReply, worker::Pass};
+use crate::worker::Pass;
 
 impl Pass<'_> {
     /// Takes a received frame to its end, or to the batch, hold queue or buffer where it waits for that.
@@ -46,34 +46,6 @@ impl Pass<'_> {
             Verdict::IcmpError { kind, reason } => self.reject(packet, kind, reason),
             Verdict::Drop(reason) => self.discard(packet, reason),
         }
-    }
-
-    /// Consumes or refuses a packet that is for this router.
-    #[cold]
-    fn deliver(&mut self, packet: PacketBuf, kind: LocalKind) {
-        let bytes = packet.bytes().get(ETHERNET_HEADER_LEN..).unwrap_or_default();
-        match forward::local::deliver(bytes, kind) {
-            Delivery::EchoRequest => self.answer_echo(packet),
-            Delivery::EchoReply { ident, sequence } => {
-                let fate = match self.match_reply(bytes, ident, sequence) {
-                    true => Fate::Delivered,
-                    false => Fate::Dropped(DropReason::IcmpIgnored),
-                };
-                self.core.counters.count(packet.origin(), fate);
-                self.core.cache.recycle(packet);
-            }
-            Delivery::IcmpError { kind, reason } => self.reject(packet, kind, reason),
-            Delivery::Drop(reason) => self.discard(packet, reason),
-        }
-    }
-
-    /// Returns whether an echo reply answers a question of ours; whoever asked finds it then.
-    fn match_reply(&self, bytes: &[u8], ident: u16, sequence: u16) -> bool {
-        let Ok(ip) = Ipv4::new_checked(bytes) else { return false };
-        let len = ip.payload().len();
-        let round_trip = core::time::Duration::ZERO;
-        let reply = PingReply { from: ip.source(), sequence, len, ttl: ip.ttl(), round_trip };
-        Icmpv4::new_checked(ip.payload()).is_ok() && self.router.pings().answered(self.now, ident, reply)
     }
 
     #[cold]

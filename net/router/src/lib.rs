@@ -20,6 +20,7 @@ extern crate std;
 
 mod control;
 mod counters;
+mod delivery;
 mod egress;
 mod error;
 mod ingress;

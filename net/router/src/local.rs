@@ -1,7 +1,7 @@
 //! Packets that this router makes: ICMP errors, echo replies, echo requests for the console.
 
 use forward::{IcmpErrorKind, icmp};
-use ifnet::{DropReason, Fate, IfIndex};
+use ifnet::{DropReason, IfIndex};
 use ksync::time::Instant;
 use pktbuf::{Origin, PacketBuf};
 use wire::{ETHERNET_HEADER_LEN, Ipv4};
@@ -63,20 +63,6 @@ impl Pass<'_> {
                 self.core.cache.recycle(error);
                 Err(no_room.into())
             }
-        }
-    }
-
-    /// Turns an echo request around. The request ends here, delivered; the reply is a packet of our own.
-    pub(crate) fn answer_echo(&mut self, mut packet: PacketBuf) {
-        let ttl = self.snapshot.tables.config().ttl;
-        match icmp::echo_reply(&mut packet, ttl) {
-            Ok(()) => {
-                self.core.counters.count(packet.origin(), Fate::Delivered);
-                self.core.counters.originated.bump();
-                packet.set_origin(Origin::Local);
-                self.send_own(packet);
-            }
-            Err(no_room) => self.discard(packet, no_room.into()),
         }
     }
 

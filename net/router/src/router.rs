@@ -6,6 +6,7 @@ use core::fmt;
 use arp::{ArpConfig, ArpTable};
 use config::{Config, RouteTarget};
 use fib::{Rib, Route};
+use forward::Reassembler;
 use ifnet::{IfIndex, Interface};
 use ksync::{
     Once, SpinLock,
@@ -44,6 +45,8 @@ pub struct Router {
     arp: ArpTable,
     netisr: Netisr,
     pings: PingTable,
+    /// Protects the pieces of datagrams for us; held for one look at them, while no other lock is.
+    reassembler: SpinLock<Reassembler>,
     waker: Once<Waker>,
 }
 
@@ -82,6 +85,7 @@ impl Router {
             arp: ArpTable::new(arp),
             netisr: Netisr::new(workstreams, DEFAULT_LIMIT),
             pings: PingTable::new(),
+            reassembler: SpinLock::new(Reassembler::new()),
             waker: Once::new(),
         })
     }
@@ -207,6 +211,7 @@ impl Router {
             local_fates: self.workers().map(WorkerCounters::local_fates).sum(),
             held_arp: self.arp.held() as u64,
             held_netisr: self.netisr.queued() as u64,
+            held_reassembly: self.reassembler.lock().held() as u64,
         }
     }
 
@@ -287,6 +292,10 @@ impl Router {
         &self.pings
     }
 
+    pub(crate) fn reassembler(&self) -> &SpinLock<Reassembler> {
+        &self.reassembler
+    }
+
     pub(crate) fn register_source(&self) -> Result<Source, RouterError> {
         self.netisr.register_source().map_err(|_| RouterError::TooManyWorkers)
     }
@@ -365,6 +374,7 @@ impl crate::Worker {
                 }
             }
             pass.poll_arp();
+            pass.expire_pieces();
         });
         router.reclaim_soon();
     }

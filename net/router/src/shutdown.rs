@@ -12,6 +12,8 @@ pub struct Flushed {
     pub arp: u64,
     /// Frames in protocol queues, dropped as [`DropReason::NetisrFlushed`].
     pub netisr: u64,
+    /// Fragments that were waiting for others, dropped as [`DropReason::ShuttingDown`].
+    pub reassembly: u64,
 }
 
 impl Worker {
@@ -24,7 +26,8 @@ impl Worker {
         router.netisr().close();
         router.arp().close();
         self.pass(now, |pass| {
-            let mut flushed = Flushed { arp: pass.flush_arp(None), netisr: 0 };
+            let (arp, reassembly) = (pass.flush_arp(None), pass.flush_pieces());
+            let mut flushed = Flushed { arp, netisr: 0, reassembly };
             for workstream in 0..router.netisr().workstreams() {
                 let mut queued = core::mem::take(&mut pass.core.scratch);
                 while let Some(taken) = router.netisr().take(workstream, |packet| drop(queued.push(packet))) {

@@ -5,18 +5,26 @@
 
 use core::net::Ipv4Addr;
 
+/// Copies the field of `LEN` octets at `AT`: one load, where picking octets would be one for each.
+#[inline]
+const fn get<const AT: usize, const LEN: usize, const N: usize>(header: &[u8; N]) -> [u8; LEN] {
+    const { assert!(AT + LEN <= N) };
+    match header.split_at(AT).1.first_chunk() {
+        Some(field) => *field,
+        None => [0; LEN],
+    }
+}
+
 /// Reads the 16-bit field at `AT`.
 #[inline]
 pub(crate) const fn get16<const AT: usize, const N: usize>(header: &[u8; N]) -> u16 {
-    const { assert!(AT + 2 <= N) };
-    u16::from_be_bytes([header[AT], header[AT + 1]])
+    u16::from_be_bytes(get::<AT, 2, N>(header))
 }
 
 /// Reads the 32-bit field at `AT`.
 #[inline]
 pub(crate) const fn get32<const AT: usize, const N: usize>(header: &[u8; N]) -> u32 {
-    const { assert!(AT + 4 <= N) };
-    u32::from_be_bytes([header[AT], header[AT + 1], header[AT + 2], header[AT + 3]])
+    u32::from_be_bytes(get::<AT, 4, N>(header))
 }
 
 /// Reads the IPv4 address at `AT`.
@@ -28,8 +36,7 @@ pub(crate) const fn get_ip<const AT: usize, const N: usize>(header: &[u8; N]) ->
 /// Reads the six octets at `AT`.
 #[inline]
 pub(crate) const fn get_mac<const AT: usize, const N: usize>(header: &[u8; N]) -> [u8; 6] {
-    const { assert!(AT + 6 <= N) };
-    [header[AT], header[AT + 1], header[AT + 2], header[AT + 3], header[AT + 4], header[AT + 5]]
+    get::<AT, 6, N>(header)
 }
 
 /// Writes `octets` at `AT`.

@@ -120,6 +120,7 @@ fn each_error_has_its_type_code_and_parameter() {
         (IcmpErrorKind::FragmentationNeeded { mtu: 1400 }, (3, 4, 1400)),
         (IcmpErrorKind::SourceRouteFailed, (3, 5, 0)),
         (IcmpErrorKind::TimeExceeded, (11, 0, 0)),
+        (IcmpErrorKind::ReassemblyTimeExceeded, (11, 1, 0)),
         (IcmpErrorKind::ParameterProblem { pointer: 22 }, (12, 0, 22 << 24)),
     ] {
         let error = error_about(&packet(&good()), kind);
@@ -211,9 +212,23 @@ fn rfc1812_4_3_3_1_closed_ports_are_3_3_and_unknown_protocols_3_2() {
 }
 
 #[test]
-fn fragments_for_us_are_counted_as_such() {
-    let header = Ipv4Header { more_fragments: true, destination: R0, ..good() };
-    assert_eq!(deliver(&packet(&header), LocalKind::Unicast), Delivery::Drop(DropReason::LocalFragment));
+fn of_fragments_for_us_icmp_is_collected_and_of_the_rest_the_first_is_answered() {
+    let fragment = |protocol, fragment_offset, addressed| {
+        let header = Ipv4Header { protocol, fragment_offset, more_fragments: true, destination: R0, ..good() };
+        deliver(&packet(&header), addressed)
+    };
+    assert_eq!(fragment(1, 0, LocalKind::Unicast), Delivery::Fragment);
+    assert_eq!(fragment(1, 8, LocalKind::Unicast), Delivery::Fragment);
+    assert_eq!(fragment(1, 0, LocalKind::Broadcast), Delivery::Drop(DropReason::LocalFragment));
+    assert!(matches!(
+        fragment(17, 0, LocalKind::Unicast),
+        Delivery::IcmpError { kind: IcmpErrorKind::PortUnreachable, .. }
+    ));
+    assert!(matches!(
+        fragment(6, 0, LocalKind::Unicast),
+        Delivery::IcmpError { kind: IcmpErrorKind::ProtocolUnreachable, .. }
+    ));
+    assert_eq!(fragment(17, 8, LocalKind::Unicast), Delivery::Drop(DropReason::LocalFragment));
 }
 
 #[test]

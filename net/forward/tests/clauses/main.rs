@@ -4,4 +4,5 @@ mod any_frame;
 mod fragment;
 mod icmp;
 mod input;
+mod reassembly;
 mod support;

@@ -136,3 +136,66 @@ fn a_reply_from_somebody_else_is_not_taken_for_the_answer() {
     bench.receive(EM1, &reply);
     assert_eq!(bench.router.ping_poll(0x1234), None);
 }
+
+/// Cuts the IP packet in a frame into frames for a link of 1500.
+fn in_pieces(frame: &[u8]) -> Vec<Vec<u8>> {
+    let pool = pktbuf::PacketPool::leak_for_tests(64);
+    let mut fragmenter = forward::Fragmenter::new(&frame[14..], 1500).unwrap();
+    let mut pieces = Vec::new();
+    while !fragmenter.is_finished() {
+        let mut piece = pool.alloc().unwrap();
+        fragmenter.write_next(&mut piece).unwrap();
+        piece.bytes_mut()[..14].copy_from_slice(&frame[..14]);
+        pieces.push(piece.bytes().to_vec());
+    }
+    pieces
+}
+
+#[test]
+fn rfc1812_4_3_3_6_pings_of_any_size_are_answered() {
+    for len in [1501, 4028, 65_535] {
+        let mut bench = Bench::warm();
+        let request = echo(&Ipv4Header { destination: R1, total_len: len, ..good() }, 3);
+        let mut pieces = in_pieces(&request);
+        pieces.reverse();
+        bench.receive_all(EM0, &pieces);
+        let replies = bench.ports[0].take_ip();
+        assert_eq!(replies.len(), pieces.len());
+        let mut message = Vec::new();
+        for reply in &replies {
+            let ip = Ipv4::new_checked(reply).unwrap();
+            assert_eq!((ip.source(), ip.destination(), usize::from(ip.fragment_offset())), (R1, A, message.len()));
+            message.extend(ip.payload());
+        }
+        let reply = Icmpv4::new_checked(&message).unwrap();
+        assert!(reply.is_intact());
+        assert_eq!((reply.kind(), reply.sequence(), reply.body()), (0, 3, &request[42..]));
+        let audit = bench.assert_conserved();
+        assert_eq!((audit.fates.delivered, audit.held()), (2 + pieces.len() as u64, 0));
+    }
+}
+
+#[test]
+fn rfc1122_3_3_2_pieces_without_the_others_are_reported_and_dropped_in_time() {
+    let mut bench = Bench::warm();
+    let mut pieces = in_pieces(&echo(&Ipv4Header { destination: R0, total_len: 4000, ..good() }, 3));
+    pieces.pop();
+    bench.receive_all(EM0, &pieces);
+    assert_eq!(bench.assert_conserved().held_reassembly, 2);
+    bench.tick_after(60_000);
+    let error = bench.ports[0].take_ip();
+    let message = Icmpv4::new_checked(&error[0][20..]).unwrap();
+    assert_eq!((error.len(), message.kind(), message.code()), (1, 11, 1));
+    assert_eq!(message.body(), &pieces[0][14..14 + 548]);
+    assert_eq!(bench.dropped(DropReason::LocalReassemblyTimeout), 2);
+    bench.assert_conserved();
+}
+
+#[test]
+fn a_flood_of_first_fragments_holds_few_buffers() {
+    let mut bench = Bench::warm();
+    for ident in 0..300 {
+        bench.receive(EM0, &echo(&Ipv4Header { destination: R0, more_fragments: true, ident, ..good() }, 0));
+    }
+    assert_eq!(bench.assert_conserved().held_reassembly, 8);
+}

@@ -5,17 +5,22 @@ use std::sync::Arc;
 use ifnet::DropReason;
 use router::{Flushed, RouterError};
 
-use crate::support::{Bench, EM0, good, udp};
+use wire::Ipv4Header;
+
+use crate::support::{Bench, EM0, R0, echo, good, udp};
 
 #[test]
 fn what_is_held_is_dropped_with_its_cause_counted() {
     let mut bench = Bench::cold();
     let frames: Vec<_> = (0..3).map(|n| udp(&good(), n)).collect();
     bench.receive_all(EM0, &frames);
+    bench.receive(EM0, &echo(&Ipv4Header { destination: R0, more_fragments: true, ..good() }, 0));
     bench.router.sysctl_set("net.isr.dispatch", "deferred").unwrap();
     let frames: Vec<_> = (0..100).map(|n| udp(&good(), n)).collect();
     bench.receive_all(EM0, &frames);
-    assert_eq!(bench.worker.flush_held(bench.now), Flushed { arp: 3, netisr: 100 });
+    let flushed = bench.worker.flush_held(bench.now);
+    assert_eq!(flushed, Flushed { arp: 3, netisr: 100, reassembly: 1 });
+    assert_eq!(bench.dropped(DropReason::ShuttingDown), 1);
     assert_eq!(bench.dropped(DropReason::ArpFlushed), 3);
     assert_eq!(bench.dropped(DropReason::NetisrFlushed), 100);
     let audit = bench.assert_conserved();

@@ -230,7 +230,7 @@ impl Bench {
         let audit = self.router.audit();
         assert_eq!(audit.unexplained(), 0, "{audit}");
         let census = self.pool.census();
-        assert_eq!(census.owned as u64, audit.held_arp + audit.held_netisr, "buffers in hand: {census:?}");
+        assert_eq!(census.owned as u64, audit.held(), "buffers in hand: {census:?}");
         audit
     }
 }
