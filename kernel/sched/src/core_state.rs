@@ -14,7 +14,7 @@ use ksync::{
 use crate::{
     Affinity, MAX_THREADS, Platform, Priority, SpawnError,
     runqueue::RunQueue,
-    thread::{Thread, ThreadId, ThreadInfo, ThreadRef, Waiting},
+    thread::{Name, Thread, ThreadId, ThreadInfo, ThreadRef, Waiting},
     timers::Timers,
 };
 
@@ -53,8 +53,8 @@ pub(crate) struct Queue<P: Platform> {
     pub(crate) idle: Arc<Thread<P>>,
     /// The thread whose registers have just been saved, until its successor has released it.
     pub(crate) previous: Option<Arc<Thread<P>>>,
-    /// `previous` is ready but must run elsewhere.
-    pub(crate) previous_moves: bool,
+    /// Where `previous` goes. Decided before the switch: once `previous` is released it may run elsewhere, and its state means nothing.
+    pub(crate) destiny: Destiny,
     /// `current` has a starved thread's turn, which nobody cuts short.
     pub(crate) turn: bool,
     /// When `current` has to share with its equals.
@@ -63,6 +63,17 @@ pub(crate) struct Queue<P: Platform> {
     pub(crate) since: Instant,
     /// What the timer is set to.
     pub(crate) armed: Instant,
+}
+
+/// What becomes of a thread that was switched away from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Destiny {
+    /// It sleeps, or is queued already.
+    Stays,
+    /// It is ready, but has to run on another CPU.
+    Moves,
+    /// It has ended.
+    Ends,
 }
 
 impl<P: Platform> Queue<P> {
@@ -151,7 +162,7 @@ impl<P: Platform> Scheduler<P> {
             current: idle.clone(),
             idle,
             previous: None,
-            previous_moves: false,
+            destiny: Destiny::Stays,
             turn: false,
             slice_end: Instant::MAX,
             since: now,
@@ -172,7 +183,7 @@ impl<P: Platform> Scheduler<P> {
     /// [`SpawnError`] when there is no stack, no room, or no such CPU.
     ///
     /// # Context
-    /// Thread context; allocates.
+    /// Thread context; allocates. A thread of higher priority runs before this returns.
     pub fn spawn(
         &self,
         name: &str,
@@ -190,7 +201,7 @@ impl<P: Platform> Scheduler<P> {
             return Err(full);
         }
         let target = core.choose_cpu(&thread, &mut thread.waiting.lock());
-        core.enqueue(thread.clone(), target);
+        core.make_ready(&thread, target);
         Ok(ThreadRef { core: core.clone(), thread })
     }
 
@@ -204,6 +215,19 @@ impl<P: Platform> Scheduler<P> {
     #[must_use]
     pub fn current(&self) -> ThreadRef<P> {
         ThreadRef { core: self.core.clone(), thread: self.core.current() }
+    }
+
+    /// Returns the running thread's number and name for a trap report; `None` if that would mean waiting for a lock.
+    ///
+    /// # Context
+    /// Any, including NMI: never waits.
+    #[must_use]
+    pub fn try_current_name(&self) -> Option<(ThreadId, Name)> {
+        let cpu = self.core.platform.current_cpu();
+        let queue = self.core.cpus.get(cpu.index())?.queue.try_lock()?;
+        let current = &queue.as_ref()?.current;
+        let name = *current.name.try_lock()?;
+        Some((current.id, name))
     }
 
     /// Returns every living thread's line of `show threads`, oldest first.
@@ -297,6 +321,8 @@ impl<P: Platform> Core<P> {
         if displaces {
             // Inside the lock: the CPU clears the flag under it when it picks.
             there.resched.store(true, Ordering::Relaxed);
+            // Taken: the next thread that looks for an idle CPU finds another.
+            there.idle.store(false, Ordering::Relaxed);
         }
         if target == here {
             owned.arm(&self.platform);

@@ -12,8 +12,11 @@ impl<P: Platform> Scheduler<P> {
     /// # Context
     /// The stack that called [`Scheduler::adopt_cpu`]; interrupts may be on or off.
     pub fn run_idle(&self, mut stop: impl FnMut() -> bool) {
-        while !stop() {
+        loop {
             self.core.reap();
+            if stop() {
+                return;
+            }
             self.core.idle_once();
         }
     }

@@ -125,7 +125,7 @@ impl<P: Platform> Core<P> {
     }
 
     /// Queues a thread that has been woken, and gives way to it if the caller can and should.
-    fn make_ready(&self, thread: &Arc<Thread<P>>, target: CpuId) {
+    pub(crate) fn make_ready(&self, thread: &Arc<Thread<P>>, target: CpuId) {
         let could_switch = irq::interrupts_enabled();
         let now = {
             let _off = irq::disable();

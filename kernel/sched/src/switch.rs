@@ -9,7 +9,7 @@ use ksync::{atomic::Ordering, cpu::CpuId, irq, time::Instant};
 
 use crate::{
     Affinity, Platform, SLICE, Scheduler, TURN,
-    core_state::{Core, Queue},
+    core_state::{Core, Destiny, Queue},
     runqueue::Reason,
     thread::{State, Thread},
 };
@@ -134,45 +134,49 @@ impl<P: Platform> Core<P> {
             return None;
         }
         queue.previous = Some(previous);
+        if why == Why::Exit {
+            queue.destiny = Destiny::Ends;
+        }
         Some(contexts)
     }
 
     /// Releases the thread that ran here before; the first act of whoever runs next.
     pub(crate) fn finish_switch(&self) {
         let cpu = self.platform.current_cpu();
-        let (previous, moves) = {
+        let (previous, destiny) = {
             let mut guard = self.cpus[cpu.index()].queue.lock();
             let Some(queue) = guard.as_mut() else { return };
-            (queue.previous.take(), core::mem::take(&mut queue.previous_moves))
+            let destiny = core::mem::replace(&mut queue.destiny, Destiny::Stays);
+            (queue.previous.take(), destiny)
         };
         let Some(previous) = previous else { return };
-        // ORDERING: release pairs with the acquires in `choose_cpu` and `steal`: the saved registers go with the flag.
+        // ORDERING: release pairs with the acquires in `choose_cpu` and `may_move`: the saved registers go with the flag.
         previous.on_cpu.store(false, Ordering::Release);
-        if previous.is_idle() {
-            return;
-        }
-        if moves {
-            let target = self.choose_cpu(&previous, &mut previous.waiting.lock());
-            self.enqueue(previous, target);
-            return;
-        }
-        let (state, affinity) = {
-            let waiting = previous.waiting.lock();
-            (waiting.state, waiting.affinity)
-        };
-        match state {
+        match destiny {
+            Destiny::Stays => self.offer(&previous, cpu),
+            Destiny::Moves => {
+                let target = self.choose_cpu(&previous, &mut previous.waiting.lock());
+                self.enqueue(previous, target);
+            }
             // From here on the reaper may free the stack: we are on another.
-            State::Exited => self.zombies.lock().push(previous),
-            State::Ready if affinity == Affinity::Any => self.offer(cpu),
-            State::Ready | State::Parked | State::Sleeping => {}
+            Destiny::Ends => self.zombies.lock().push(previous),
         }
     }
 
-    /// Tells an idle CPU that there is something to steal from `cpu`.
-    fn offer(&self, cpu: CpuId) {
-        if let Some(idle) = self.idle_cpu(cpu)
-            && idle != cpu
-        {
+    /// Tells an idle CPU that `previous`, which waits on `cpu`, could be stolen.
+    fn offer(&self, previous: &Thread<P>, cpu: CpuId) {
+        if previous.is_idle() {
+            return;
+        }
+        let Some(idle) = self.idle_cpu(cpu).filter(|idle| *idle != cpu) else {
+            return;
+        };
+        // A hint only: a thread that is woken just after this look stays here until this CPU is free, which costs time, not the wakeup.
+        let could_move = {
+            let waiting = previous.waiting.lock();
+            waiting.state == State::Ready && waiting.affinity == Affinity::Any
+        };
+        if could_move {
             self.cpus[idle.index()].resched.store(true, Ordering::Relaxed);
             self.platform.resched_ipi(idle);
         }
@@ -236,7 +240,7 @@ impl<P: Platform> Queue<P> {
         if let Affinity::Bound(home) = affinity
             && home != cpu
         {
-            self.previous_moves = true;
+            self.destiny = Destiny::Moves;
         } else if in_slice {
             self.ready.push_front(previous.priority, previous.clone(), now);
         } else {

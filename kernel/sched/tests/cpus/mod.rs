@@ -8,7 +8,7 @@ use std::{
     cell::Cell,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicU16, AtomicU64, Ordering::SeqCst},
     },
     vec::Vec,
 };
@@ -26,7 +26,8 @@ pub(crate) struct Context(&'static Saved);
 struct Saved {
     registers: RaceCell,
     cpu: AtomicU16,
-    go: AtomicBool,
+    /// Carries the CPU's own program order from one host thread to the next, hence one that loom sees.
+    go: ksync::atomic::AtomicBool,
     host: OnceLock<model::Thread>,
 }
 
@@ -35,19 +36,19 @@ impl Saved {
         Box::leak(Box::new(Self {
             registers: RaceCell::new(),
             cpu: AtomicU16::new(cpu),
-            go: AtomicBool::new(false),
+            go: ksync::atomic::AtomicBool::new(false),
             host: OnceLock::new(),
         }))
     }
 
     fn wait_to_go(&self) {
-        while !self.go.swap(false, SeqCst) {
+        while !self.go.swap(false, ksync::atomic::Ordering::AcqRel) {
             model::park();
         }
     }
 
     fn let_go(&self) {
-        self.go.store(true, SeqCst);
+        self.go.swap(true, ksync::atomic::Ordering::AcqRel);
         self.host.get().expect("the context has a host thread").unpark();
     }
 }
