@@ -24,6 +24,8 @@ use crate::{
     paging::PagingError,
 };
 
+/// Stages [`bring_up`] announces.
+pub const BRING_UP_STAGES: u32 = 5;
 /// Octets of stack the boot thread gets; the loader puts an unmapped page below it.
 pub const BOOT_STACK_SIZE: u64 = 128 * 1024;
 /// The most memory map entries we keep.

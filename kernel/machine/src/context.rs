@@ -24,6 +24,16 @@ impl Context {
         Self { rsp: 0 }
     }
 
+    /// Returns the saved stack pointer.
+    pub(crate) const fn stack_pointer(&self) -> u64 {
+        self.rsp
+    }
+
+    /// The context that was saved with this stack pointer.
+    pub(crate) const fn saved_at(rsp: u64) -> Self {
+        Self { rsp }
+    }
+
     /// Prepares a context which, when switched to, calls `entry(argument)` on the stack that ends at `stack_top`.
     ///
     /// # Safety

@@ -27,6 +27,16 @@ fn overlaps_ram(address: u64, length: usize) -> bool {
     usable.iter().any(|range| address < range.end && range.start < end)
 }
 
+/// Maps the registers of a device whose address firmware or the kernel put into a BAR: uncached, for good. `None`, and a log
+/// line, if the range overlaps memory or cannot be mapped.
+///
+/// # Context
+/// Thread, at attach.
+#[must_use]
+pub fn device_registers(address: u64, length: usize) -> Option<MmioWindow> {
+    registers(address, length)
+}
+
 /// Memory that firmware's methods read and write: anything in the physical mapping that the kernel does not own.
 #[must_use]
 pub(crate) fn firmware_memory(address: u64, length: usize) -> Option<NonNull<u8>> {

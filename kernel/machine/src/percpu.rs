@@ -63,6 +63,21 @@ impl CpuBlock {
     pub fn bump(counter: &AtomicU64) {
         counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
+
+    /// Notes that an interrupt handler begins on this processor; returns what [`CpuBlock::leave_interrupt`] wants back.
+    #[inline]
+    pub(crate) fn enter_interrupt(&self) -> u32 {
+        // ORDERING: relaxed; only this processor reads and writes it.
+        let outer = self.nesting.load(Ordering::Relaxed);
+        self.nesting.store(outer + 1, Ordering::Relaxed);
+        outer
+    }
+
+    /// Notes that the handler has ended.
+    #[inline]
+    pub(crate) fn leave_interrupt(&self, outer: u32) {
+        self.nesting.store(outer, Ordering::Relaxed);
+    }
 }
 
 /// The block of a processor.
@@ -130,6 +145,13 @@ pub fn current_cpu() -> CpuId {
 #[must_use]
 pub fn current_cpu() -> CpuId {
     CpuId::BOOT
+}
+
+/// Whether the caller is an interrupt handler. With interrupts off, or the answer may be about another processor.
+#[inline]
+#[must_use]
+pub fn in_interrupt() -> bool {
+    this_block().nesting.load(Ordering::Relaxed) != 0
 }
 
 const _: () = assert!(core::mem::offset_of!(CpuBlock, number) == 0);

@@ -243,6 +243,13 @@ pub fn end_of_interrupt() {
 pub fn dispatch(vector: u8) {
     let block = percpu::this_block();
     CpuBlock::bump(&block.interrupts);
+    let outer = block.enter_interrupt();
+    deliver(vector);
+    block.leave_interrupt(outer);
+}
+
+#[inline]
+fn deliver(vector: u8) {
     if vector == apic::SPURIOUS_VECTOR {
         HANDLERS.dispatch(vector);
         return;

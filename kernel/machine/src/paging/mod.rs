@@ -150,6 +150,13 @@ pub fn phys_to_virt(address: PhysAddr) -> Option<NonNull<u8>> {
     if inside { NonNull::new(virt) } else { None }
 }
 
+/// Returns the octets of physical memory that are mapped from [`PHYSICAL_BASE`] on, starting with address 0.
+#[must_use]
+pub fn physical_len() -> u64 {
+    // ORDERING: acquire; pairs with the release in `init`.
+    PHYSICAL_LEN.load(Ordering::Acquire)
+}
+
 /// Returns the physical address behind a pointer, or `None` if nothing is mapped there.
 ///
 /// # Context
