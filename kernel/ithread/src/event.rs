@@ -347,6 +347,27 @@ impl<S: Scheduler> IntrEvent<S> {
         started.ok_or(Error::NoThread)
     }
 
+    /// Has the thread run handler `id` soon, as if its device had interrupted: for a watchdog, or a drain.
+    ///
+    /// # Context
+    /// Any; does not block. Does nothing for a handler that is not there, suspended or leaving.
+    pub fn schedule(&self, id: HandlerId) {
+        {
+            let list = self.list.lock();
+            let Some(entry) = list.entries.iter().find(|entry| entry.id == id && entry.threaded) else { return };
+            if entry.state() != State::Active {
+                return;
+            }
+            // As an interrupt would: the mask comes before `need`, and the thread unmasks.
+            self.line.mask(self.irq);
+            entry.request();
+            self.request_pass();
+        }
+        if let Some(thread) = self.thread.get() {
+            self.scheduler.unpark(thread);
+        }
+    }
+
     /// Unmasks the line at the end of a pass, unless the event has been torn down meanwhile.
     pub(crate) fn unmask_if_alive(&self) {
         let list = self.list.lock();
