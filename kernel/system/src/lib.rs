@@ -1,4 +1,136 @@
 //! The running system: devices attached to threads, tables and the console.
+//!
+//! The floor (`machine`) gives processors and lines, `sched` threads, the drivers rings, `router` decisions; here they
+//! meet. [`start`] runs once in the first thread and leaves behind: one interrupt thread per line with a card on it, the
+//! ticker, a netisr thread per CPU, the console and the shutdown thread. Nothing in here is `unsafe`.
+//!
+//! - [`mod@port`]: a card at work. [`mod@lines`]: interrupt lines. [`mod@bus`]: PCI and DMA.
+//! - [`mod@net`]: the router and its buffers. [`mod@services`]: what runs beside the interrupt threads.
+//! - [`mod@console`], [`mod@views`], [`mod@ping`]: the command line. [`mod@power`]: shutdown.
+//! - [`mod@threads`]: the scheduler as everything here sees it; the only module that names it.
 
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod attach;
+mod bus;
+mod console;
+mod lines;
+mod net;
+mod ping;
+mod port;
+mod power;
+mod registers;
+mod services;
+mod settings;
+mod threads;
+mod views;
+
+use alloc::{boxed::Box, format, string::String};
+use core::fmt;
+
+use bus_dma::DmaPlatform;
+use ksync::cpu::CpuId;
+use machine::{hooks, platform};
+
+use threads::Class;
+
+pub use threads::{KernelScheduler, scheduler};
+
+/// Stages [`start`] announces.
+pub const STAGES: u32 = 4;
+
+/// What the kernel binary plugs in.
+#[derive(Clone, Copy)]
+pub struct Wires {
+    /// Memory for DMA.
+    pub dma: &'static dyn DmaPlatform,
+    /// The configuration file.
+    pub configuration: &'static [u8],
+}
+
+impl fmt::Debug for Wires {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wires").field("configuration", &self.configuration.len()).finish_non_exhaustive()
+    }
+}
+
+/// Brings the system up. The body of the first thread, on the boot CPU; returns when everything runs by itself.
+///
+/// A missing card, a bad configuration, a line that cannot be routed: each is said, and the rest comes up. Without a
+/// good configuration nothing is forwarded.
+pub fn start(wires: &Wires) {
+    let cpus = machine::percpu::online().count();
+    machine::boot::stage("network cards");
+    let found = bus::enumerate();
+    let cards = bus::cards(&found);
+    if cards.is_empty() {
+        log::error!("pci: no supported network card; there are:");
+        found.devices.iter().for_each(|device| log::error!("pci:   {device}"));
+    }
+    let router = match net::init(cards.len(), cpus) {
+        Ok(router) => Some(router),
+        Err(error) => {
+            log::error!("net: no data path: {error}");
+            None
+        }
+    };
+    if router.is_some() {
+        services::set_ports(attach::attach_all(&cards, bus::root(wires.dma)));
+    }
+
+    machine::boot::stage("configuration");
+    let prompt = settings::apply(router, wires.configuration);
+
+    machine::boot::stage("services");
+    if let Some(what) = router.and_then(|_| services::start(cpus).err()) {
+        log::error!("services: {what} could not be started");
+    }
+    if let Err(error) = net::prepare_flush() {
+        log::error!("net: no worker for the shutdown: {error}");
+    }
+    if threads::spawn("shutdown", Class::Shutdown, Some(CpuId::BOOT), Box::new(|| power::run())).is_none() {
+        log::error!("shutdown: no thread: reboot and poweroff will not work");
+    }
+    attach::start_all(services::ports());
+    start_console(prompt);
+    machine::boot::stage("running");
+}
+
+/// Starts the console thread, with the serial line's interrupt if it can be had.
+fn start_console(prompt: String) {
+    let interrupts = serial_interrupt();
+    hooks::set_console_input(console::wake);
+    let worker = net::worker("console", CpuId::BOOT, false).ok();
+    let prompt: &'static str = Box::leak(prompt.into_boxed_str());
+    let body = Box::new(move || console::run(prompt, interrupts, worker));
+    if threads::spawn("console", Class::Normal, None, body).is_none() {
+        log::error!("console: no thread");
+    }
+}
+
+/// Routes the serial line's ISA interrupt to the console; answers whether it will come.
+fn serial_interrupt() -> bool {
+    /// COM1's interrupt on the ISA bus.
+    const COM1_IRQ: u8 = 4;
+    let Some(platform) = platform::platform() else { return false };
+    let (gsi, signal) = platform.madt.isa(COM1_IRQ);
+    let wired = machine::irq::route_gsi(gsi, signal, CpuId::BOOT)
+        .and_then(|line| lines::event(&line))
+        .map_err(|error| format!("{error:?}"))
+        .and_then(|event| {
+            event.add_filter("uart0", Box::new(services::SerialFilter)).map_err(|error| format!("{error}"))
+        });
+    match wired {
+        Ok(_) => {
+            machine::console::enable_input_interrupt();
+            true
+        }
+        Err(error) => {
+            log::warn!("uart0: no interrupt ({error}); the console polls");
+            false
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Attaching cards: from what enumeration found to ports with an interrupt thread each.
+//!
+//! A card that cannot be attached is named with the reason, and leaves nothing behind; the others come up. Context: the
+//! first thread.
+
+use alloc::{format, string::String, sync::Arc, vec::Vec};
+use core::fmt::Display;
+
+use bus_dma::DmaTag;
+use e1000::{Adapter, Attached, Config, Variant};
+use ifnet::Interface;
+use machine::{
+    irq::{self, IrqLine},
+    platform,
+};
+use pci::PciDevice;
+
+use crate::{
+    bus, lines, net,
+    port::Port,
+    registers::{Bar, Clock},
+};
+
+static CLOCK: Clock = Clock;
+
+/// Attaches all cards, named em0, em1, … in PCI order.
+pub(crate) fn attach_all(cards: &[(PciDevice, &'static Variant)], root: &DmaTag) -> Vec<Arc<Port>> {
+    let mut ports: Vec<Arc<Port>> = Vec::new();
+    for (device, variant) in cards {
+        let name = format!("em{}", ports.len());
+        match attach(&name, ports.len(), device, variant, root) {
+            Ok(port) => {
+                log::info!("{}", device.attach_line(&name));
+                log::info!("{name}: Ethernet address: {}, irq {}", port.adapter.mac(), port.line.irq);
+                ports.push(port);
+            }
+            Err(reason) => log::error!("{device}: not attached: {reason}"),
+        }
+    }
+    ports
+}
+
+fn text(what: &str) -> impl Fn(&dyn Display) -> String {
+    move |error| format!("{what}: {error}")
+}
+
+/// Attaches one card as interface `number`; interrupts stay masked and nothing is received until [`start_all`].
+fn attach(
+    name: &str,
+    number: usize,
+    device: &PciDevice,
+    variant: &'static Variant,
+    root: &DmaTag,
+) -> Result<Arc<Port>, String> {
+    let pool = net::pool().ok_or("no packet buffers")?;
+    let router = net::router().ok_or("no data path")?;
+    let window = bus::open(device).map_err(|error| format!("{error}"))?;
+    let line = route(number, device)?;
+    let index = u16::try_from(number).map_err(|_| "too many cards")?;
+    let worker = net::worker(name, line.cpu, true).map_err(|error| text("worker")(&error))?;
+    let config = Config::new(name, index, variant);
+    let attached = Adapter::attach(Bar(window), root, pool, config, &CLOCK);
+    let Attached { adapter, rx } = attached.map_err(|error| text("e1000")(&error))?;
+    let event = lines::event(&line).map_err(|error| format!("interrupt: {error:?}"))?;
+    let interface: Arc<dyn Interface> = Arc::clone(&adapter) as _;
+    let got = router.attach(interface).map_err(|error| text("router")(&error))?;
+    if got.0 != index {
+        return Err(format!("router: interface {} is not {index}", got.0));
+    }
+    // The device has been reset by the driver: only now may it reach memory.
+    bus::master_on(device).map_err(|error| format!("{error}"))?;
+    let port = Port::new(name, device.address, line, adapter, event);
+    port.hook_up(rx, worker).map_err(|error| text("interrupt thread")(&error))?;
+    Ok(port)
+}
+
+/// Routes a card's interrupt pin, to the next CPU in turn unless the line is routed already.
+fn route(number: usize, device: &PciDevice) -> Result<IrqLine, String> {
+    let route = platform::pci_route(device.address).ok_or("firmware does not say where its interrupt arrives")?;
+    let cpu = lines::cpu_for(number);
+    irq::route_gsi(route.gsi, route.signal, cpu).map_err(|error| format!("interrupt line {}: {error:?}", route.gsi))
+}
+
+/// Lets all cards run.
+pub(crate) fn start_all(ports: &[Arc<Port>]) {
+    for port in ports {
+        match port.adapter.start() {
+            Ok(()) => log::info!("{}: {}", port.name, port.adapter.link()),
+            Err(error) => log::error!("{}: not started: {error}", port.name),
+        }
+    }
+}

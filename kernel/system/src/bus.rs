@@ -1,0 +1,103 @@
+//! PCI and DMA of this machine: finding cards, mapping their registers, and the root of all DMA tags.
+//!
+//! Context: the boot thread, and the shutdown thread for [`master_off`] and [`residue`].
+
+use alloc::vec::Vec;
+
+use bus_dma::{DmaPlatform, DmaTag};
+use e1000::Variant;
+use ksync::Once;
+use machine::{mmio::MmioWindow, pci_config::PciConfig};
+use pci::{Enumeration, Function, PciAddress, PciDevice, PciError};
+use shutdown::Residue;
+
+/// The BAR that holds an e1000's registers.
+const REGISTER_BAR: u8 = 0;
+
+static ROOT: Once<DmaTag> = Once::new();
+
+/// Makes the root of the DMA tags, once.
+pub(crate) fn root(platform: &'static dyn DmaPlatform) -> &'static DmaTag {
+    ROOT.call_once(|| DmaTag::root("root", platform))
+}
+
+/// Returns the root of the DMA tags, for `show dma`.
+pub(crate) fn tags() -> Option<&'static DmaTag> {
+    ROOT.get()
+}
+
+/// Walks all buses of segment 0 and says what was wrong on the way.
+pub(crate) fn enumerate() -> Enumeration {
+    let found = pci::enumerate(&PciConfig, 0, &[0]);
+    for fault in &found.faults {
+        log::warn!("pci: {}: {}", fault.address, fault.error);
+    }
+    found
+}
+
+/// Returns the cards that the driver knows, in PCI order: the first is em0.
+pub(crate) fn cards(found: &Enumeration) -> Vec<(PciDevice, &'static Variant)> {
+    let known = |device: &PciDevice| Variant::find(device.vendor, device.device).map(|variant| (*device, variant));
+    let mut cards: Vec<_> = found.devices.iter().filter_map(known).collect();
+    cards.sort_by_key(|(device, _)| device.address);
+    cards
+}
+
+/// Why a card's registers cannot be reached.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum OpenError {
+    /// The configuration space says something impossible.
+    Pci(PciError),
+    /// The window cannot be mapped.
+    Map,
+}
+
+impl From<PciError> for OpenError {
+    fn from(error: PciError) -> Self {
+        Self::Pci(error)
+    }
+}
+
+impl core::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Pci(error) => error.fmt(f),
+            Self::Map => f.write_str("register window cannot be mapped"),
+        }
+    }
+}
+
+/// Wakes a card, maps its registers and lets it use INTx; its DMA stays off.
+pub(crate) fn open(device: &PciDevice) -> Result<MmioWindow, OpenError> {
+    let function = device.function(&PciConfig);
+    function.wake()?;
+    let (address, size) = function.memory_bar(REGISTER_BAR)?;
+    function.enable_memory()?;
+    function.set_intx_disabled(false)?;
+    let octets = usize::try_from(size).unwrap_or(usize::MAX).min(e1000::regs::WINDOW as usize);
+    machine::device_registers(address, octets).ok_or(OpenError::Map)
+}
+
+/// Lets a card do DMA.
+pub(crate) fn master_on(device: &PciDevice) -> Result<(), OpenError> {
+    Ok(device.function(&PciConfig).set_bus_mastering(true)?)
+}
+
+/// Forbids a card to do DMA; answers whether that could be read back.
+pub(crate) fn master_off(address: PciAddress) -> bool {
+    let function = Function::new(&PciConfig, address);
+    function.set_bus_mastering(false).is_ok() && !function.bus_mastering()
+}
+
+/// Counts what lives below the root tag: everything a device might still reach.
+pub(crate) fn residue() -> Residue {
+    let mut residue = Residue::default();
+    if let Some(root) = ROOT.get() {
+        root.walk(&mut |depth, _, live| {
+            residue.tags += usize::from(depth > 0);
+            residue.maps += live.maps as usize;
+            residue.memories += live.memories as usize;
+        });
+    }
+    residue
+}

@@ -1,0 +1,62 @@
+//! Interrupt lines: from a PCI pin or an ISA line to an event with a thread.
+//!
+//! Cards that share a line share its event. Context: the boot thread; [`deliver`] in interrupt context.
+
+use alloc::sync::Arc;
+
+use ithread::{IntrEvent, LineControl};
+use ksync::{Once, cpu::CpuId};
+use machine::irq::{self, IrqError, IrqLine};
+
+use crate::{port::Event, services, threads::Threads};
+
+/// Lines with an event at most.
+const MAX_LINES: usize = 64;
+
+static SLOTS: [Once<Arc<Event>>; MAX_LINES] = [const { Once::new() }; MAX_LINES];
+
+/// The interrupt controllers as an event sees them.
+struct Controllers;
+
+impl LineControl for Controllers {
+    fn mask(&self, irq: u32) {
+        irq::mask(irq);
+    }
+
+    fn unmask(&self, irq: u32) {
+        irq::unmask(irq);
+    }
+
+    /// The dispatcher below acknowledges after the event has handled the interrupt: a level line is masked by then.
+    fn eoi(&self, _: u32) {}
+}
+
+/// Returns the event of a routed line, made on first use.
+///
+/// # Errors
+/// [`IrqError`] when the vector is taken or all places are.
+pub(crate) fn event(line: &IrqLine) -> Result<Arc<Event>, IrqError> {
+    if let Some(event) = services::events().into_iter().find(|event| event.irq() == line.irq) {
+        return Ok(event);
+    }
+    let slot = SLOTS.iter().position(|slot| slot.get().is_none()).ok_or(IrqError::NoVector)?;
+    let event = IntrEvent::new(line.irq, Arc::new(Controllers), Threads);
+    event.bind(line.cpu);
+    SLOTS.get(slot).ok_or(IrqError::NoVector)?.call_once(|| Arc::clone(&event));
+    irq::set_handler(line, deliver, slot)?;
+    services::add_event(Arc::clone(&event));
+    Ok(event)
+}
+
+/// Hands an interrupt to its event.
+fn deliver(slot: usize) {
+    if let Some(event) = SLOTS.get(slot).and_then(Once::get) {
+        event.handle();
+    }
+}
+
+/// Returns the CPU for the `number`th line: round robin over those that run.
+pub(crate) fn cpu_for(number: usize) -> CpuId {
+    let online = machine::percpu::online().count().max(1);
+    machine::percpu::online().nth(number % online).unwrap_or(CpuId::BOOT)
+}

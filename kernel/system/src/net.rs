@@ -1,0 +1,96 @@
+//! The one router of this machine, its buffers, and the workers that threads take with them.
+//!
+//! Context: thread, except [`router`], which any context may call.
+
+use alloc::boxed::Box;
+
+use arp::ArpConfig;
+use ksync::{Once, SpinLock, cpu::CpuId, rcu::Domain};
+use machine::{
+    frame::{self, RunRequest},
+    memory::PhysMemory,
+    time,
+};
+use pktbuf::{FRAME_STRIDE, PacketPool};
+use router::{Router, RouterError, Worker, WorkerConfig};
+
+/// Frames for the machine itself and for every card: two rings of 256, a cache of 128, and as much again in flight.
+const FRAMES_BASE: usize = 1024;
+const FRAMES_PER_CARD: usize = 1024;
+/// The pool takes at most this share of the memory that is free.
+const SHARE: usize = 4;
+/// Octets of a physical frame.
+const PHYSICAL_FRAME: usize = 4096;
+
+static DOMAIN: Domain = Domain::new();
+static ROUTER: Once<Router> = Once::new();
+static POOL: Once<PacketPool> = Once::new();
+/// Protects: the worker with which the shutdown thread flushes what is held; held across: that flush.
+static FLUSHER: SpinLock<Option<Box<Worker>>> = SpinLock::new(None);
+
+/// Why there is no data path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum NetError {
+    /// No memory for packet buffers.
+    NoMemory,
+    /// The router refused.
+    Router(RouterError),
+}
+
+impl From<RouterError> for NetError {
+    fn from(error: RouterError) -> Self {
+        Self::Router(error)
+    }
+}
+
+impl core::fmt::Display for NetError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NoMemory => f.write_str("no memory for packet buffers"),
+            Self::Router(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Makes the packet pool and the router, once.
+pub(crate) fn init(cards: usize, cpus: usize) -> Result<&'static Router, NetError> {
+    let wanted = (FRAMES_BASE + FRAMES_PER_CARD * cards) * FRAME_STRIDE;
+    let allowed = frame::usage().free * PHYSICAL_FRAME / SHARE;
+    let request = RunRequest::octets(wanted.min(allowed).max(FRAME_STRIDE));
+    let memory = PhysMemory::allocate(&request).map_err(|_| NetError::NoMemory)?;
+    let pool = POOL.call_once(|| PacketPool::new(memory.into_static()));
+    log::info!("pktbuf: {} buffers, {} KiB", pool.total(), pool.total() * FRAME_STRIDE / 1024);
+    let router = Router::new(&DOMAIN, ArpConfig::default(), cpus)?;
+    Ok(ROUTER.call_once(|| router))
+}
+
+/// Returns the router; `None` while or where there is none.
+pub(crate) fn router() -> Option<&'static Router> {
+    ROUTER.get()
+}
+
+/// Returns the packet pool.
+pub(crate) fn pool() -> Option<&'static PacketPool> {
+    POOL.get()
+}
+
+/// Makes a worker for a thread bound to `cpu`.
+pub(crate) fn worker(name: &str, cpu: CpuId, ingress: bool) -> Result<Worker, NetError> {
+    let (Some(router), Some(pool)) = (ROUTER.get(), POOL.get()) else { return Err(NetError::NoMemory) };
+    let workstream = cpu.index() % router.netisr().workstreams().max(1);
+    Ok(Worker::new(router, pool, &WorkerConfig { name, workstream, ingress })?)
+}
+
+/// Makes the worker for [`flush_held`] while there is time and memory.
+pub(crate) fn prepare_flush() -> Result<(), NetError> {
+    let worker = worker("shutdown", CpuId::BOOT, false)?;
+    *FLUSHER.lock() = Some(Box::new(worker));
+    Ok(())
+}
+
+/// Drops what waits for address resolution or in protocol queues, counted; returns how many packets that were.
+pub(crate) fn flush_held() -> usize {
+    let Some(mut worker) = FLUSHER.lock().take() else { return 0 };
+    let flushed = worker.flush_held(time::now());
+    usize::try_from(flushed.arp + flushed.netisr).unwrap_or(usize::MAX)
+}

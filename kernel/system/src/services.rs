@@ -1,0 +1,192 @@
+//! What runs beside the interrupt threads: the ticker, the netisr threads, the serial line; and who is attached where.
+//!
+//! The lists of ports and events are made at boot and never change. [`join`] ends everything in here by each thread's own
+//! acknowledgement, for the shutdown ladder.
+
+use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
+use core::time::Duration;
+
+use ithread::{Filter, FilterResult};
+use ksync::{
+    Once, SpinLock,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+    cpu::CpuId,
+    time::Instant,
+};
+use machine::{console, time};
+use router::Worker;
+
+use crate::{
+    net,
+    port::{Event, Port},
+    threads::{self, Class, Thread},
+};
+
+/// How often the ticker looks after ARP and links.
+const TICK: Duration = Duration::from_millis(100);
+/// Ticks between two looks at the cards themselves.
+const CARD_TICKS: u32 = 10;
+/// Frames a netisr thread takes before it looks at the time again.
+const NETISR_BUDGET: usize = 64;
+
+static PORTS: Once<Vec<Arc<Port>>> = Once::new();
+/// Protects: the list of events; held across: one push or one copy. It grows at boot only.
+static EVENTS: SpinLock<Vec<Arc<Event>>> = SpinLock::new(Vec::new());
+static HOSTNAME: Once<String> = Once::new();
+
+/// Threads that must end before DMA stops.
+static ENDING: AtomicBool = AtomicBool::new(false);
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+static NETISRS: Once<Vec<Thread>> = Once::new();
+static TICKER: Once<Thread> = Once::new();
+
+/// Returns the cards that were attached.
+pub(crate) fn ports() -> &'static [Arc<Port>] {
+    PORTS.get().map_or(&[], Vec::as_slice)
+}
+
+/// Notes the cards that were attached, once.
+pub(crate) fn set_ports(ports: Vec<Arc<Port>>) {
+    PORTS.call_once(|| ports);
+}
+
+/// Returns the interrupt events there are.
+pub(crate) fn events() -> Vec<Arc<Event>> {
+    EVENTS.lock().clone()
+}
+
+/// Notes an interrupt event.
+pub(crate) fn add_event(event: Arc<Event>) {
+    let mut room = Vec::with_capacity(EVENTS.lock().len() + 1);
+    let mut events = EVENTS.lock();
+    room.append(&mut events);
+    room.push(event);
+    core::mem::swap(&mut *events, &mut room);
+}
+
+/// Notes the router's name, once.
+pub(crate) fn set_hostname(name: &str) {
+    HOSTNAME.call_once(|| name.into());
+}
+
+/// Returns the router's name.
+pub(crate) fn hostname() -> &'static str {
+    HOSTNAME.get().map_or(config::DEFAULT_HOSTNAME, String::as_str)
+}
+
+/// Returns the name of interface `index`.
+pub(crate) fn interface_name(index: u16) -> String {
+    ports().get(usize::from(index)).map_or_else(|| format!("if{index}"), |port| String::from(&*port.name))
+}
+
+/// Starts the ticker and one netisr thread per CPU.
+///
+/// # Errors
+/// The name of what could not be started.
+pub(crate) fn start(cpus: usize) -> Result<(), &'static str> {
+    let worker = net::worker("ticker", CpuId::BOOT, false).map_err(|_| "ticker")?;
+    let ticker = spawn("ticker", Class::Callout, CpuId::BOOT, move || tick(worker)).ok_or("ticker")?;
+    TICKER.call_once(|| ticker);
+    let mut netisrs = Vec::with_capacity(cpus);
+    for number in 0..cpus {
+        let cpu = CpuId(u16::try_from(number).unwrap_or(0));
+        let name = format!("netisr {number}");
+        let worker = net::worker(&name, cpu, false).map_err(|_| "netisr")?;
+        netisrs.push(spawn(&name, Class::Netisr, cpu, move || netisr(worker, number)).ok_or("netisr")?);
+    }
+    NETISRS.call_once(|| netisrs);
+    if let Some(router) = net::router() {
+        router.set_waker(|workstream| {
+            if let Some(thread) = NETISRS.get().and_then(|threads| threads.get(workstream)) {
+                threads::unpark(thread);
+            }
+        });
+    }
+    Ok(())
+}
+
+fn spawn(name: &str, class: Class, cpu: CpuId, body: impl FnOnce() + Send + 'static) -> Option<Thread> {
+    RUNNING.fetch_add(1, Ordering::Relaxed);
+    let counted = move || {
+        body();
+        // ORDERING: release pairs with the acquire in `join`: what the thread did happens before the teardown.
+        RUNNING.fetch_sub(1, Ordering::Release);
+    };
+    let thread = threads::spawn(name, class, Some(cpu), Box::new(counted));
+    if thread.is_none() {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+    }
+    thread
+}
+
+fn ending() -> bool {
+    // ORDERING: acquire pairs with the release in `join`.
+    ENDING.load(Ordering::Acquire)
+}
+
+/// The ticker: ARP and links ten times a second, the cards once.
+fn tick(mut worker: Worker) {
+    let mut next = time::now() + TICK;
+    for count in 0_u32.. {
+        if ending() {
+            return;
+        }
+        worker.tick(time::now());
+        if count.is_multiple_of(CARD_TICKS) {
+            ports().iter().for_each(|port| port.tick(time::now()));
+            events().iter().for_each(|event| event.report_strays());
+        }
+        threads::park_until(next);
+        next = next.max(time::now()) + TICK;
+    }
+}
+
+/// A netisr thread: processes its CPU's queue, parks when it is empty.
+fn netisr(mut worker: Worker, workstream: usize) {
+    while !ending() {
+        if worker.run_netisr(time::now(), workstream, NETISR_BUDGET) < NETISR_BUDGET {
+            threads::park();
+        } else {
+            threads::yield_now();
+        }
+    }
+}
+
+/// Refuses new work from the console: the first rung of the ladder. The router refuses by itself once it is closed.
+pub(crate) fn refuse_new_work() {
+    log::info!("shutdown: no more configuration");
+}
+
+/// Ends the ticker, the netisr threads and the events that belong to no card; answers whether all did by `deadline`.
+pub(crate) fn join(deadline: Instant) -> bool {
+    // ORDERING: release pairs with the acquire in `ending`.
+    ENDING.store(true, Ordering::Release);
+    let threads = TICKER.get().into_iter().chain(NETISRS.get().into_iter().flatten());
+    threads.for_each(threads::unpark);
+    let mut all = true;
+    for event in events() {
+        if let Err(wedged) = event.quiesce(deadline) {
+            console::message(format_args!("shutdown: join threads: {wedged}\n"));
+            all = false;
+        }
+    }
+    // ORDERING: acquire pairs with the release in `spawn`.
+    while RUNNING.load(Ordering::Acquire) > 0 {
+        if time::now() >= deadline {
+            console::message(format_args!("shutdown: join threads: ticker or netisr does not answer\n"));
+            return false;
+        }
+        threads::sleep(Duration::from_millis(1));
+    }
+    all
+}
+
+/// The serial line's filter: moves octets into the console's queue.
+pub(crate) struct SerialFilter;
+
+impl Filter for SerialFilter {
+    fn filter(&self) -> FilterResult {
+        console::on_serial_interrupt();
+        FilterResult::Handled
+    }
+}
