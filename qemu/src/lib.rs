@@ -2,12 +2,13 @@
 //!
 //! The program `sluice` is a thin command line over this library; the tests that boot the router use it as well.
 //! [`prepare`] makes the machine ready, [`build`] makes kernel and image, [`machine`] describes a virtual machine as
-//! data, and [`guest`] runs one.
+//! data, and [`guest`] runs one, and [`host`] talks through it.
 
 #![forbid(unsafe_code)]
 
 pub mod build;
 pub mod guest;
+pub mod host;
 pub mod machine;
 pub mod prepare;
 pub mod progress;
