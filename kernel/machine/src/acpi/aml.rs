@@ -249,8 +249,9 @@ fn routing_table(vm: &Vm, device: &AmlName, stated: &dyn Fn(u32) -> Option<Signa
 /// a package; what ours refuses, the crate is asked.
 fn table_of(vm: &Vm, prt: &AmlName, object: &WrappedObject) -> Option<Value> {
     if let Object::Method { code, .. } = &**object {
+        let scope = prt.parent().ok()?;
         let computed = method::evaluate(code, &mut |name| {
-            let (_, named) = vm.namespace.lock().search(&path(name).ok()?, prt).ok()?;
+            let (_, named) = vm.namespace.lock().search(&path(name).ok()?, &scope).ok()?;
             plain(&named, 0)
         });
         match computed {
