@@ -2,7 +2,7 @@
 //!
 //! The program `sluice` is a thin command line over this library; the tests that boot the router use it as well.
 //! [`prepare`] makes the machine ready, [`build`] makes kernel and image, [`machine`] describes a virtual machine as
-//! data, and [`guest`] runs one, and [`host`] talks through it.
+//! data, [`guest`] runs one, [`host`] talks through it, and a [`testbed`] is both together.
 
 #![forbid(unsafe_code)]
 
@@ -12,5 +12,6 @@ pub mod host;
 pub mod machine;
 pub mod prepare;
 pub mod progress;
+pub mod testbed;
 pub mod toolchain;
 pub mod workspace;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use ktest::console::{PANIC, PROMPT};
+use ktest::console::{PANIC, PROMPT_END};
 
 /// Receives every byte the guest writes, as it comes.
 pub type Mirror = Box<dyn FnMut(&[u8]) + Send>;
@@ -31,6 +31,7 @@ pub struct Console {
     shared: Arc<Shared>,
     /// Where the next wait begins to search; at most the length of the text, at a character's boundary.
     position: usize,
+    prompt: String,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +74,21 @@ impl Console {
             watched.lock().ended = true;
             watched.changed.notify_all();
         });
-        Self { input, shared, position: 0 }
+        let prompt = format!("{}{PROMPT_END}", config::DEFAULT_HOSTNAME);
+        Self { input, shared, position: 0, prompt }
+    }
+
+    /// Says which prompt to wait for: that of a router with this name.
+    pub fn set_hostname(&mut self, hostname: &str) {
+        self.prompt = format!("{hostname}{PROMPT_END}");
+    }
+
+    /// Waits for the prompt.
+    ///
+    /// # Errors
+    /// As [`wait_for`](Self::wait_for).
+    pub fn wait_prompt(&mut self, limit: Duration) -> Result<String> {
+        self.wait_for(&self.prompt.clone(), limit)
     }
 
     /// Types `bytes`.
@@ -143,8 +158,8 @@ impl Console {
         self.skip();
         self.send_line(line)?;
         self.wait_for("\n", limit).with_context(|| format!("no echo of {line:?}"))?;
-        let output = self.wait_for(PROMPT, limit).with_context(|| format!("no end of the output of {line:?}"))?;
-        Ok(output.strip_suffix(PROMPT).unwrap_or(&output).to_owned())
+        let output = self.wait_prompt(limit).with_context(|| format!("no end of the output of {line:?}"))?;
+        Ok(output.strip_suffix(&self.prompt).unwrap_or(&output).to_owned())
     }
 
     /// Lets later waits begin with what comes from now on.
@@ -257,14 +272,13 @@ mod tests {
 
     #[test]
     fn a_command_returns_its_output_alone() {
-        let guest =
-            format!("printf '{PROMPT}'; read line; echo \"$line\"; echo answer; printf '\\r{PROMPT}\\033[K'; sleep 9");
-        let (mut child, mut console) = script(&guest);
-        console.wait_for(PROMPT, LIMIT).unwrap();
-        // The script's terminal is a pipe, which turns no carriage return into a line's end.
-        console.send(b"show arp\n").unwrap();
-        console.wait_for("\n", LIMIT).unwrap();
-        assert_eq!(console.wait_for(PROMPT, LIMIT).unwrap(), format!("answer\n{PROMPT}"));
+        // The script's terminal is a pipe, where nothing turns a carriage return into a line's end; tr does.
+        let guest = r"printf 'r7> '; stdbuf -o0 tr '\r' '\n' | {
+            read line; echo $line; echo answer; printf '\rr7> \033[K'; sleep 9; }";
+        let (mut child, mut console) = script(guest);
+        console.set_hostname("r7");
+        console.wait_prompt(LIMIT).unwrap();
+        assert_eq!(console.command("show arp", LIMIT).unwrap(), "answer\n");
         child.kill().unwrap();
         child.wait().unwrap();
     }

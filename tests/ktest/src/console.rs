@@ -1,22 +1,19 @@
 //! Texts of the serial console that programs wait for. Any context.
 
-/// What the console writes when it is ready for a command.
-pub const PROMPT: &str = "sluice> ";
-
-/// What a boot stage's line begins with; the stage's number and a closing bracket follow.
-pub const STAGE: &str = "[boot ";
+/// What the console writes after the router's name when it is ready for a command.
+pub const PROMPT_END: &str = "> ";
 
 /// What the first line of a panic report begins with.
 pub const PANIC: &str = "panic: ";
 
-/// What the kernel says, once, when it forwards: every configured interface has its thread and its tables.
-pub const READY: &str = "router: ready";
+/// What the line of the last boot stage ends with: everything runs by itself from here on.
+pub const RUNNING: &str = "] running";
 
-/// What the kernel says instead when its configuration is missing or bad; the reason follows on the same line.
-pub const NOT_FORWARDING: &str = "router: not forwarding: ";
+/// What a complaint about a missing or bad configuration ends with; the reason stands before it.
+pub const NOT_FORWARDING: &str = "; not forwarding";
 
-/// What the last line before the power goes begins with; the uptime follows.
-pub const POWERING_OFF: &str = "shutdown: powering off";
+/// The last line before the power goes.
+pub const POWERING_OFF: &str = "Powering off...";
 
-/// What the last line before a reset begins with; the uptime follows.
-pub const RESETTING: &str = "shutdown: resetting";
+/// The last line before a reset.
+pub const REBOOTING: &str = "Rebooting...";
