@@ -163,6 +163,19 @@ fn impossible_overlapping_repeated_and_too_many_pieces_are_refused() {
 }
 
 #[test]
+fn the_smallest_gap_is_waited_for() {
+    let pool = PacketPool::leak_for_tests(16);
+    let mut all = pieces(pool, 1, 88, 28);
+    assert_eq!(all.len(), 11);
+    let missing = all.remove(5);
+    let mut reassembler = Reassembler::new();
+    assert!(feed(&mut reassembler, all).is_none());
+    let mut out = PacketBatch::new();
+    assert!(matches!(reassembler.insert(Instant::ZERO, missing, &mut out), Insertion::Complete));
+    assert_eq!(payloads(&out).concat().len(), 88);
+}
+
+#[test]
 fn a_damaged_or_short_message_in_pieces_is_dropped_silently() {
     let short: [&[u8]; 2] = [&[8, 0, 0, 0], &[0; 8]];
     assert_eq!(deliver_pieces(short.into_iter()), Delivery::Drop(ifnet::DropReason::IcmpTooShort));

@@ -47,6 +47,26 @@ fn a_full_queue_drops_and_counts() {
 }
 
 #[test]
+fn what_was_decided_before_a_change_of_policy_is_sent_before_what_comes_after() {
+    let mut bench = Bench::warm();
+    let mut netisr = bench.other_worker("netisr0");
+    let (router, now) = (bench.router, bench.now);
+    bench.worker.pass(now, |pass| {
+        for (n, policy) in [(0, "direct"), (1, "deferred")] {
+            router.sysctl_set("net.isr.dispatch", policy).unwrap();
+            let mut packet = pass.cache().alloc().unwrap();
+            packet.append(&udp(&good(), n)).unwrap();
+            packet.set_rx_if(EM0.0);
+            pass.receive(packet);
+        }
+        // The other CPU is faster than the rest of this pass.
+        assert_eq!(netisr.run_netisr(now, 0, 64), 1);
+    });
+    let numbers: Vec<_> = bench.ports[1].take_ip().iter().map(|p| number(p)).collect();
+    assert_eq!(numbers, [0, 1]);
+}
+
+#[test]
 fn order_is_kept_while_the_policy_changes_under_traffic() {
     const FRAMES: u32 = 4000;
     let mut bench = Bench::warm();

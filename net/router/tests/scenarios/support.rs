@@ -54,6 +54,8 @@ pub(crate) struct FakePort {
     /// Frames that fit before the ring is full.
     pub(crate) room: AtomicUsize,
     pub(crate) calls: AtomicUsize,
+    /// The longest frame that can be sent.
+    pub(crate) longest: AtomicUsize,
     sent: Mutex<Vec<Vec<u8>>>,
 }
 
@@ -72,6 +74,7 @@ impl FakePort {
             running: AtomicBool::new(true),
             room: AtomicUsize::new(usize::MAX),
             calls: AtomicUsize::new(0),
+            longest: AtomicUsize::new(1514),
             sent: Mutex::new(Vec::new()),
         })
     }
@@ -116,7 +119,7 @@ impl Interface for FakePort {
             let refusal = match () {
                 () if !self.running() => Some(TxRefusal::NotRunning),
                 () if !self.link_up() => Some(TxRefusal::LinkDown),
-                () if front.len() > 1514 => Some(TxRefusal::TooLong),
+                () if front.len() > self.longest.load(Ordering::Relaxed) => Some(TxRefusal::TooLong),
                 () if self.room.load(Ordering::Relaxed) == 0 => Some(TxRefusal::RingFull),
                 () => None,
             };
