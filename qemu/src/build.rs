@@ -62,16 +62,31 @@ impl Builder {
     /// # Errors
     /// When it does not build; the compiler's output has been shown by then.
     pub fn kernel(&self) -> Result<PathBuf> {
+        self.bare_program("kmain")
+    }
+
+    /// Builds the program of `package` for the bare machine, as the kernel is built, and returns its ELF file.
+    ///
+    /// # Errors
+    /// When it does not build; the compiler's output has been shown by then.
+    pub fn bare_program(&self, package: &str) -> Result<PathBuf> {
         let _lock = lock(&self.workspace)?;
-        self.progress.run("Building the kernel", &mut self.kernel_command("build"))?;
-        Ok(self.workspace.target("kernel").join(TARGET).join("kernel").join("kmain"))
+        let title = format!("Building {package} for the bare machine");
+        self.progress.run(&title, &mut self.bare_command("build", package))?;
+        Ok(self.workspace.target("kernel").join(TARGET).join("kernel").join(package))
     }
 
     /// Returns cargo with `verb`, set up for the kernel.
     #[must_use]
     pub fn kernel_command(&self, verb: &str) -> Command {
+        self.bare_command(verb, "kmain")
+    }
+
+    /// Returns cargo with `verb`, set up for a package of the bare machine.
+    #[must_use]
+    pub fn bare_command(&self, verb: &str, package: &str) -> Command {
         let mut cargo = self.toolchain.cargo(&self.workspace);
-        cargo.args([verb, "--package", "kmain", "--profile", "kernel", "--target", TARGET]).args(BUILD_STD);
+        cargo.args([verb, "--package", package, "--profile", "kernel", "--target", TARGET]).args(BUILD_STD);
         cargo.arg("--target-dir").arg(self.workspace.target("kernel")).env("RUSTFLAGS", KERNEL_RUSTFLAGS);
         cargo
     }

@@ -12,6 +12,7 @@ pub mod host;
 pub mod machine;
 pub mod prepare;
 pub mod progress;
+pub mod terminal;
 pub mod testbed;
 pub mod toolchain;
 pub mod workspace;
