@@ -200,8 +200,7 @@ impl<P: Platform> Scheduler<P> {
             core.platform.free_context(&context);
             return Err(full);
         }
-        let target = core.choose_cpu(&thread, &mut thread.waiting.lock());
-        core.make_ready(&thread, target);
+        core.wake(&thread, |_| true);
         Ok(ThreadRef { core: core.clone(), thread })
     }
 

@@ -13,7 +13,7 @@ use crate::{
     Affinity, Platform, Scheduler, SpawnError,
     core_state::Core,
     switch::Why,
-    thread::{State, Thread},
+    thread::{State, Thread, Waiting},
 };
 
 impl<P: Platform> Scheduler<P> {
@@ -99,44 +99,38 @@ impl<P: Platform> Core<P> {
 
     /// Wakes `thread` or leaves it a token.
     pub(crate) fn unpark(&self, thread: &Arc<Thread<P>>) {
-        let target = {
-            let mut waiting = thread.waiting.lock();
-            if waiting.state != State::Parked {
-                waiting.token = true;
-                return;
-            }
-            waiting.state = State::Ready;
-            self.choose_cpu(thread, &mut waiting)
-        };
-        self.make_ready(thread, target);
+        self.wake(thread, |waiting| {
+            let parked = waiting.state == State::Parked;
+            waiting.token |= !parked;
+            parked
+        });
     }
 
     /// A sleeper's deadline has passed; leaves no token. In interrupt context.
     pub(crate) fn time_is_up(&self, thread: &Arc<Thread<P>>) {
+        self.wake(thread, |waiting| matches!(waiting.state, State::Parked | State::Sleeping));
+    }
+
+    /// Makes `thread` ready if `wanted` says so, and gives way to it if the caller can and should.
+    pub(crate) fn wake(&self, thread: &Arc<Thread<P>>, wanted: impl FnOnce(&mut Waiting<P>) -> bool) {
+        let could_switch = irq::interrupts_enabled();
+        // Between "ready" and "queued" the waker must not be preempted, or the woken thread waits for a turn of its waker.
+        let off = irq::disable();
         let target = {
             let mut waiting = thread.waiting.lock();
-            if !matches!(waiting.state, State::Parked | State::Sleeping) {
+            if !wanted(&mut waiting) {
                 return;
             }
             waiting.state = State::Ready;
             self.choose_cpu(thread, &mut waiting)
         };
-        self.make_ready(thread, target);
-    }
-
-    /// Queues a thread that has been woken, and gives way to it if the caller can and should.
-    pub(crate) fn make_ready(&self, thread: &Arc<Thread<P>>, target: CpuId) {
-        let could_switch = irq::interrupts_enabled();
-        let now = {
-            let _off = irq::disable();
-            let preempt = self.enqueue(thread.clone(), target) && !self.platform.in_interrupt();
-            if preempt && !could_switch {
-                // A lock is held: the interrupt comes as soon as it is released.
-                self.platform.resched_ipi(self.platform.current_cpu());
-            }
-            preempt && could_switch
-        };
-        if now {
+        let preempt = self.enqueue(thread.clone(), target) && !self.platform.in_interrupt();
+        if preempt && !could_switch {
+            // A lock is held: the interrupt comes as soon as it is released.
+            self.platform.resched_ipi(self.platform.current_cpu());
+        }
+        drop(off);
+        if preempt && could_switch {
             self.preempt();
         }
     }

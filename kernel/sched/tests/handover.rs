@@ -12,104 +12,75 @@ use std::{
 
 use cpus::Parallel;
 use ksync::{cpu::CpuId, model};
-use sched::{Affinity, Callouts, Priority, Scheduler};
+use sched::{Affinity, Callouts, Priority, Scheduler, ThreadRef};
 
 type Flag = Arc<AtomicBool>;
 
-fn run_cpu(scheduler: &Scheduler<Parallel>, done: &Flag) {
+/// Boots CPU 0, runs `body` as a thread on it, and CPU 1's `boot` in parallel with that thread.
+///
+/// CPU 1 is started by the thread itself, because CPU 0 would otherwise be done with the thread before there is a CPU 1.
+fn on_two_cpus(
+    body: impl FnOnce(&Scheduler<Parallel>) + Send + 'static,
+    affinity: Affinity,
+    boot: impl FnOnce(&Scheduler<Parallel>, ThreadRef<Parallel>, &Flag) + Send + 'static,
+) -> Scheduler<Parallel> {
+    let scheduler = Parallel::boot(2);
+    scheduler.platform().become_cpu(0);
+    scheduler.adopt_cpu().unwrap();
+    let done = Flag::default();
+    let thread = {
+        let (scheduler, done) = (scheduler.clone(), done.clone());
+        Box::new(move || {
+            let me = scheduler.current();
+            let other = (scheduler.clone(), done.clone());
+            scheduler.platform().start_host(move || {
+                let (scheduler, done) = other;
+                scheduler.platform().become_cpu(1);
+                boot(&scheduler, me, &done);
+            });
+            body(&scheduler);
+            done.store(true, SeqCst);
+            scheduler.platform().kick_all();
+        })
+    };
+    scheduler.spawn("thread", Priority::Normal, affinity, thread).unwrap();
     scheduler.run_idle(|| done.load(SeqCst));
-}
-
-/// The last act of a test's thread.
-fn finish(scheduler: &Scheduler<Parallel>, done: &Flag) {
-    done.store(true, SeqCst);
-    scheduler.platform().kick_all();
+    scheduler.platform().join_hosts();
+    scheduler
 }
 
 #[test]
 fn an_unpark_is_not_lost_however_it_meets_the_park() {
     model::check(|| {
-        let scheduler = Parallel::boot(2);
-        scheduler.platform().become_cpu(0);
-        scheduler.adopt_cpu().unwrap();
-        let done = Flag::default();
-        let sleeper = {
-            let (scheduler2, done) = (scheduler.clone(), done.clone());
-            let body = move || {
-                scheduler2.park();
-                finish(&scheduler2, &done);
-            };
-            scheduler.spawn("sleeper", Priority::Normal, Affinity::Bound(CpuId(0)), Box::new(body)).unwrap()
-        };
-        let waker = {
-            let platform = scheduler.platform().clone();
-            model::spawn(move || {
-                platform.become_cpu(1);
-                sleeper.unpark();
-            })
-        };
-        run_cpu(&scheduler, &done);
-        waker.join().unwrap();
-        scheduler.platform().join_hosts();
+        let sleeper = |scheduler: &Scheduler<Parallel>| scheduler.park();
+        on_two_cpus(sleeper, Affinity::Bound(CpuId(0)), |_, thread, _| thread.unpark());
     });
 }
 
 #[test]
 fn a_thread_woken_while_it_is_switched_out_never_runs_on_unsaved_registers() {
     model::check(|| {
-        let scheduler = Parallel::boot(2);
-        scheduler.platform().become_cpu(0);
-        scheduler.adopt_cpu().unwrap();
-        let done = Flag::default();
-        let sleeper = {
-            let (scheduler2, done) = (scheduler.clone(), done.clone());
-            let body = move || {
-                scheduler2.park();
-                finish(&scheduler2, &done);
-            };
-            scheduler.spawn("sleeper", Priority::Normal, Affinity::Any, Box::new(body)).unwrap()
-        };
-        let other = {
-            let (scheduler, done) = (scheduler.clone(), done.clone());
-            model::spawn(move || {
-                scheduler.platform().become_cpu(1);
-                scheduler.adopt_cpu().unwrap();
-                // This CPU wakes it, and is idle: it may get it, or steal it even before its first park.
-                sleeper.unpark();
-                run_cpu(&scheduler, &done);
-            })
-        };
-        run_cpu(&scheduler, &done);
-        other.join().unwrap();
-        scheduler.platform().join_hosts();
+        let sleeper = |scheduler: &Scheduler<Parallel>| scheduler.park();
+        on_two_cpus(sleeper, Affinity::Any, |scheduler, thread, done| {
+            scheduler.adopt_cpu().unwrap();
+            // This CPU is idle, so it gets the thread, unless that is still being saved over there.
+            thread.unpark();
+            drop(thread);
+            scheduler.run_idle(|| done.load(SeqCst));
+        });
     });
 }
 
 #[test]
 fn a_stack_is_freed_only_after_its_thread_has_left_it() {
     model::check(|| {
-        let scheduler = Parallel::boot(2);
-        scheduler.platform().become_cpu(0);
-        scheduler.adopt_cpu().unwrap();
-        let done = Flag::default();
-        let body = {
-            let (scheduler, done) = (scheduler.clone(), done.clone());
-            move || finish(&scheduler, &done)
-        };
-        scheduler.spawn("mayfly", Priority::Normal, Affinity::Any, Box::new(body)).unwrap();
-        let other = {
-            let (scheduler, done) = (scheduler.clone(), done.clone());
-            model::spawn(move || {
-                scheduler.platform().become_cpu(1);
-                scheduler.adopt_cpu().unwrap();
-                run_cpu(&scheduler, &done);
-            })
-        };
-        run_cpu(&scheduler, &done);
-        // One of the two has seen the last switch; the other may reap meanwhile.
-        other.join().unwrap();
+        let mayfly = |_: &Scheduler<Parallel>| ();
+        let scheduler = on_two_cpus(mayfly, Affinity::Bound(CpuId(0)), |scheduler, thread, _| {
+            drop(thread);
+            // Reaps whatever there is.
+            scheduler.run_idle(|| true);
+        });
         scheduler.run_idle(|| true);
-        scheduler.platform().join_hosts();
         assert_eq!(scheduler.platform().0.freed.load(SeqCst), 1);
     });
 }

@@ -103,9 +103,16 @@ impl Parallel {
         }
     }
 
+    /// Starts a host thread that [`Parallel::join_hosts`] waits for.
+    pub(crate) fn start_host(&self, body: impl FnOnce() + Send + 'static) {
+        let host = model::spawn(body);
+        self.0.hosts.lock().unwrap().push(host);
+    }
+
     pub(crate) fn join_hosts(&self) {
-        let hosts = std::mem::take(&mut *self.0.hosts.lock().unwrap());
-        for host in hosts {
+        loop {
+            let host = self.0.hosts.lock().unwrap().pop();
+            let Some(host) = host else { return };
             host.join().expect("the thread ended well");
         }
     }
