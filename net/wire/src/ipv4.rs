@@ -11,18 +11,6 @@ use crate::{
 /// Octets of an IPv4 header without options.
 pub const IPV4_HEADER_LEN: usize = 20;
 
-/// Protocol numbers, as assigned by IANA.
-pub mod protocol {
-    /// ICMP (RFC 792).
-    pub const ICMP: u8 = 1;
-    /// IGMP (RFC 1112).
-    pub const IGMP: u8 = 2;
-    /// TCP (RFC 9293).
-    pub const TCP: u8 = 6;
-    /// UDP (RFC 768).
-    pub const UDP: u8 = 17;
-}
-
 /// Why bytes are no IPv4 packet: RFC 1812 5.2.2, the tests of lengths and version in the order of their cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ipv4Error {
@@ -308,6 +296,7 @@ impl Ipv4Header {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol;
 
     /// An echo request with two octets of payload and four octets of padding behind it.
     const PACKET: [u8; 26] = [

@@ -24,12 +24,13 @@ mod ipv4;
 mod mac;
 pub mod options;
 mod prefix;
+pub mod protocol;
 mod udp;
 
 pub use arp::{Arp, ArpOperation, ArpPacket};
 pub use ethernet::{ETHERNET_HEADER_LEN, EtherType, Ethernet, EthernetHeader};
 pub use icmpv4::Icmpv4;
-pub use ipv4::{IPV4_HEADER_LEN, Ipv4, Ipv4Error, Ipv4Header, protocol};
+pub use ipv4::{IPV4_HEADER_LEN, Ipv4, Ipv4Error, Ipv4Header};
 pub use mac::MacAddr;
 pub use prefix::{Ipv4Cidr, Ipv4Prefix, PrefixError};
 pub use udp::{Udp, UdpHeader};
