@@ -1,3 +1,18 @@
 //! Whole-router tests: traffic through a booted router.
+//!
+//! - [`Router`]: the kernel in a virtual machine, with its console and its [`Books`]; [`Router::finish`] is how every test ends.
+//! - [`Bench`]: a router between built-in hosts, one for each interface.
+//! - [`noise`]: frames that no good host sends, from a seed.
+//!
+//! Runs on the host, in tests. Everything that waits has a limit; no limit is a measure of performance.
 
-//! Placeholder while the workspace is laid out.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod books;
+pub mod noise;
+mod router;
+
+pub use bench::{Bench, Plan, Port};
+pub use books::Books;
+pub use router::{PATIENCE, Router, image, workspace};

@@ -1,0 +1,16 @@
+//! The whole router between built-in hosts: each test boots the real kernel in a virtual machine, lets hosts talk
+//! through it, and ends with its books balanced and an orderly power-off.
+//!
+//! No test measures speed: every wait has a limit far beyond what it should take.
+
+mod addresses;
+mod bad_input;
+mod bad_packets;
+mod configuration;
+mod dispatch;
+mod errors;
+mod forwarding;
+mod links;
+mod packets;
+mod restart;
+mod topology;
