@@ -30,11 +30,20 @@ const NAME_SIZE: usize = 48;
 static OWNER: AtomicU32 = AtomicU32::new(NOBODY);
 /// What to tell QEMU's test exit at the end; 0 for nothing.
 static EXIT_CODE: AtomicU32 = AtomicU32::new(0);
+/// As [`EXIT_CODE`], after a fatal exception.
+static FAULT_EXIT_CODE: AtomicU32 = AtomicU32::new(0);
 
 /// Makes a panic end QEMU through its test exit with `code` (not 0) instead of halting: for tests.
 pub fn set_exit_code(code: u32) {
     // ORDERING: set once at boot; a panic reads it much later.
     EXIT_CODE.store(code, Ordering::Relaxed);
+    set_fault_exit_code(code);
+}
+
+/// Makes a fatal exception end QEMU with a code of its own; after [`set_exit_code`].
+pub fn set_fault_exit_code(code: u32) {
+    // ORDERING: as above.
+    FAULT_EXIT_CODE.store(code, Ordering::Relaxed);
 }
 
 /// Returns whether some CPU has panicked.
@@ -56,7 +65,7 @@ pub fn panicked(info: &PanicInfo<'_>) -> ! {
     let name = Name::current();
     let _ = writeln!(out, "cpuid = {}; apic id = {:02x}", hooks::cpu(), cpu::apic_id());
     let _ = writeln!(out, "current thread          = {}", name.as_str());
-    finish(&mut out, cpu::frame_pointer())
+    finish(&mut out, cpu::frame_pointer(), &EXIT_CODE)
 }
 
 /// Reports a fatal exception and stops the machine.
@@ -77,7 +86,7 @@ pub(crate) fn trapped(frame: &TrapFrame) -> ! {
     };
     let _ = write!(out, "{report}");
     let _ = writeln!(out, "panic: {}", report.description());
-    finish(&mut out, frame.rbp)
+    finish(&mut out, frame.rbp, &FAULT_EXIT_CODE)
 }
 
 /// Lets one CPU through; the others stop here. A second arrival of the same CPU prints one line and skips the report.
@@ -88,14 +97,14 @@ fn enter(what: &dyn fmt::Display) -> Emergency {
         Ok(_) => Emergency::begin(),
         Err(owner) if owner == me => {
             let _ = writeln!(Emergency, "panic while reporting a panic: {what}");
-            stop()
+            stop(&EXIT_CODE)
         }
         Err(_) => cpu::halt_forever(),
     }
 }
 
 /// Prints what is common to all reports, runs the ladder and stops.
-fn finish(out: &mut Emergency, frame_pointer: u64) -> ! {
+fn finish(out: &mut Emergency, frame_pointer: u64, exit_code: &AtomicU32) -> ! {
     backtrace(out, frame_pointer);
     if let Some(usage) = heap::usage_bounded() {
         let _ = writeln!(out, "heap: {usage}");
@@ -104,12 +113,12 @@ fn finish(out: &mut Emergency, frame_pointer: u64) -> ! {
         let _ = writeln!(out, "memory: {} of {} frames free", usage.free, usage.total);
     }
     hooks::panic();
-    stop()
+    stop(exit_code)
 }
 
 /// Ends the emulator in tests, else halts this CPU.
-fn stop() -> ! {
-    let code = EXIT_CODE.load(Ordering::Relaxed);
+fn stop(exit_code: &AtomicU32) -> ! {
+    let code = exit_code.load(Ordering::Relaxed);
     if code != 0 {
         cpu::debug_exit(code);
     }

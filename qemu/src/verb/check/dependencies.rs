@@ -46,7 +46,7 @@ struct Reserved {
 
 const RESERVED: &[Reserved] = &[
     Reserved { what: "x86_64", who: &["machine", "kmain"] },
-    Reserved { what: "bootloader_api", who: &["machine", "kmain"] },
+    Reserved { what: "bootloader_api", who: &["machine", "kmain", "ktest-kernel"] },
     Reserved { what: "uart_16550", who: &["machine", "kmain"] },
     Reserved { what: "linked_list_allocator", who: &["machine", "kmain"] },
     Reserved { what: "volatile", who: &["machine", "kmain"] },

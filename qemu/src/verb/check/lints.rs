@@ -8,5 +8,7 @@ pub(super) fn check(workspace: &Workspace, progress: Progress) -> Result<()> {
     progress.run("Linting the host's crates", host.args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
     let builder = Builder::new(workspace, progress)?;
     progress.run("Linting the kernel", builder.kernel_command("clippy").args(["--", "-D", "warnings"]))?;
+    let guest = &mut builder.bare_command("clippy", "ktest-kernel");
+    progress.run("Linting the guest of the kernel's tests", guest.args(["--", "-D", "warnings"]))?;
     progress.run("Linting the image tool", builder.image_tool_command("clippy").args(["--", "-D", "warnings"]))
 }

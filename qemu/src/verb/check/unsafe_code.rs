@@ -13,7 +13,7 @@ use cargo_metadata::{MetadataCommand, Package};
 use sluice::{progress::Progress, workspace::Workspace};
 
 /// The crates that may contain unsafe code.
-const FLOOR: &[&str] = &["machine", "bus_dma", "ksync", "kmain"];
+const FLOOR: &[&str] = &["machine", "bus_dma", "ksync", "kmain", "ktest-kernel"];
 
 /// Crates whose roots deny it with named exceptions instead of forbidding it, because a trait that they implement is
 /// unsafe: pci_types' access to configuration space, and, for the modelled device, the platform of bus_dma.
