@@ -24,6 +24,6 @@ pub unsafe fn write(msr: u32, value: u64) {
     let high = (value >> 32) as u32;
     // SAFETY: the caller's contract; not `nomem`, so that earlier stores stay before a command that wakes another processor.
     unsafe {
-        core::arch::asm!("wrmsr", in("ecx") msr, in("eax") low, in("edx") high, options(nostack, preserves_flags))
-    };
+        core::arch::asm!("wrmsr", in("ecx") msr, in("eax") low, in("edx") high, options(nostack, preserves_flags));
+    }
 }

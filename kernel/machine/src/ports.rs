@@ -31,8 +31,8 @@ impl PortIo for CpuPorts {
         let value: u8;
         // SAFETY: `in` touches no memory; the callers inside this crate name ports whose reads are harmless.
         unsafe {
-            core::arch::asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack, preserves_flags))
-        };
+            core::arch::asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack, preserves_flags));
+        }
         value
     }
 
@@ -40,8 +40,8 @@ impl PortIo for CpuPorts {
         let value: u16;
         // SAFETY: as in `read8`.
         unsafe {
-            core::arch::asm!("in ax, dx", in("dx") port, out("ax") value, options(nomem, nostack, preserves_flags))
-        };
+            core::arch::asm!("in ax, dx", in("dx") port, out("ax") value, options(nomem, nostack, preserves_flags));
+        }
         value
     }
 
@@ -49,29 +49,29 @@ impl PortIo for CpuPorts {
         let value: u32;
         // SAFETY: as in `read8`.
         unsafe {
-            core::arch::asm!("in eax, dx", in("dx") port, out("eax") value, options(nomem, nostack, preserves_flags))
-        };
+            core::arch::asm!("in eax, dx", in("dx") port, out("eax") value, options(nomem, nostack, preserves_flags));
+        }
         value
     }
 
     fn write8(&self, port: u16, value: u8) {
         // SAFETY: `out` touches no memory of ours; the callers inside this crate own the ports they name.
         unsafe {
-            core::arch::asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags))
-        };
+            core::arch::asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags));
+        }
     }
 
     fn write16(&self, port: u16, value: u16) {
         // SAFETY: as in `write8`.
         unsafe {
-            core::arch::asm!("out dx, ax", in("dx") port, in("ax") value, options(nomem, nostack, preserves_flags))
-        };
+            core::arch::asm!("out dx, ax", in("dx") port, in("ax") value, options(nomem, nostack, preserves_flags));
+        }
     }
 
     fn write32(&self, port: u16, value: u32) {
         // SAFETY: as in `write8`.
         unsafe {
-            core::arch::asm!("out dx, eax", in("dx") port, in("eax") value, options(nomem, nostack, preserves_flags))
-        };
+            core::arch::asm!("out dx, eax", in("dx") port, in("eax") value, options(nomem, nostack, preserves_flags));
+        }
     }
 }

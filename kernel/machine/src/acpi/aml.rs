@@ -4,7 +4,7 @@
 //! allocated are gone afterwards. Thread context at boot, interrupts on, time running. Source: ACPI 6.5, 5.8.1 (`_PIC`),
 //! 6.2.13 (`_PRT`), 6.2.16 (`_SRS`), 7.4.2 (`_S5`), 6.1.1 (`_ADR`), 6.5.5 (`_BBN`), 6.5.6 (`_SEG`).
 
-use alloc::{string::ToString, sync::Arc, vec, vec::Vec};
+use alloc::{rc::Rc, sync::Arc, vec, vec::Vec};
 use core::{str::FromStr, time::Duration};
 
 use ::acpi::{
@@ -46,9 +46,9 @@ pub fn interrogate(platform: &Platform) -> Result<Answers, Failure> {
     // In parts, so that a failure in one does not take the answers of the others with it.
     let vm = contained::run(TIME_LIMIT, move || load(&streams, revision))?.ok_or(Failure::NoStack)?;
     let mut answers = Answers::default();
-    let part = Arc::clone(&vm);
+    let part = Rc::clone(&vm);
     answers.s5 = report("power-off", contained::run(TIME_LIMIT, move || sleep_type(&part))).flatten();
-    let part = Arc::clone(&vm);
+    let part = Rc::clone(&vm);
     report("device initialization", contained::run(TIME_LIMIT, move || part.initialize_namespace()));
     let routing = contained::run(TIME_LIMIT, move || {
         if let Err(error) = tell_apic_mode(&vm) {
@@ -64,7 +64,7 @@ fn report<T>(what: &str, result: Result<T, Failure>) -> Option<T> {
     result.inspect_err(|failure| log::error!("acpi: {what}: {failure:?}")).ok()
 }
 
-fn load(streams: &[&'static [u8]], revision: u8) -> Option<Arc<Vm>> {
+fn load(streams: &[&'static [u8]], revision: u8) -> Option<Rc<Vm>> {
     let vm = Vm::new(Host, revision, Arc::new(unused_registers()?), None);
     for stream in streams {
         if let Err(error) = vm.load_table(stream) {
@@ -72,7 +72,7 @@ fn load(streams: &[&'static [u8]], revision: u8) -> Option<Arc<Vm>> {
         }
     }
     rebase_config_fields(&vm);
-    Some(Arc::new(vm))
+    Some(Rc::new(vm))
 }
 
 /// Moves every field of a PCI configuration region by the region's start. Version 6.1.1 of the interpreter forgets to add it
@@ -354,7 +354,7 @@ fn assign(vm: &Vm, link: &AmlName, stated: &dyn Fn(u32) -> Option<Signal>) -> Op
     let wanted = choices.interrupts.last().copied()?;
     let setting = Object::Buffer(choices.assign(wanted)?).wrap();
     if let Err(error) = vm.evaluate(child(link, "_SRS").ok()?, vec![setting]) {
-        log::warn!("acpi: {}._SRS failed: {error:?}", link.as_string().to_string());
+        log::warn!("acpi: {}._SRS failed: {error:?}", link.as_string());
         return None;
     }
     current(vm, link, stated)

@@ -31,7 +31,8 @@ pub fn ecam_windows(table: &[u8]) -> Vec<EcamWindow> {
             first_bus: byte(entry, 10)?,
             last_bus: byte(entry, 11)?,
         };
-        (window.base != 0 && window.base % (1 << 20) == 0 && window.first_bus <= window.last_bus).then_some(window)
+        (window.base != 0 && window.base.is_multiple_of(1 << 20) && window.first_bus <= window.last_bus)
+            .then_some(window)
     };
     entries.chunks_exact(16).filter_map(parse).collect()
 }

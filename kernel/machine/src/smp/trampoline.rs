@@ -123,8 +123,10 @@ impl Page {
         assert!(length <= PARAMETERS, "the start code runs into its parameters");
         // SAFETY: `length` bytes of our own code into the caller's page; they do not overlap.
         unsafe { core::ptr::copy_nonoverlapping(start, pointer.as_ptr(), length) };
-        // SAFETY: 24 bytes at 0xF00 lie inside the page, aligned to eight.
-        unsafe { pointer.add(GDT).cast::<[u64; 3]>().write(DESCRIPTORS) };
+        // SAFETY: 0xF00 lies inside the page.
+        let descriptors = unsafe { pointer.add(GDT) }.cast::<[u64; 3]>();
+        // SAFETY: 24 bytes there do too, aligned to eight.
+        unsafe { descriptors.write(DESCRIPTORS) };
         Self { physical, pointer }
     }
 
@@ -156,8 +158,10 @@ impl Page {
             entry: entry as usize as u64,
             argument: argument as u64,
         };
-        // SAFETY: 64 bytes at 0xE00 lie inside the page, aligned to eight; the processor that reads them is not running yet.
-        unsafe { self.pointer.add(PARAMETERS).cast::<Parameters>().write_volatile(parameters) };
+        // SAFETY: 0xE00 lies inside the page.
+        let place = unsafe { self.pointer.add(PARAMETERS) }.cast::<Parameters>();
+        // SAFETY: 64 bytes there do too, aligned to eight; the processor that reads them is not running yet.
+        unsafe { place.write_volatile(parameters) };
     }
 }
 

@@ -1,11 +1,14 @@
 //! Are two processors' time stamp counters the same clock? Both read by turns; a reading behind the other's last one is a warp.
 //!
-//! The pair takes turns through one word, so that the only thing compared is time itself. Bounded: an answer that does not come
-//! ends the check as inconclusive. Thread context, interrupts off, one pair at a time (processors start one after another).
+//! The pair takes turns through one word, so that the only thing compared is time itself. Bounded in turns and in time, because
+//! under emulation each turn may cost a time slice of the host; the bootstrap processor ends the game by closing the exchange. Thread context, interrupts off, one pair at a time (processors start one after another).
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
-use super::source::tsc_ordered;
+use super::{now, source::tsc_ordered};
 
 /// What the check saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +21,8 @@ pub struct Warp {
 
 /// Turns each side takes.
 const ROUNDS: u32 = 64;
-/// Spins to wait for the other side's turn.
-const PATIENCE: u64 = 200_000_000;
+/// How long the whole check may take. Sixty-four turns take some 20 µs on hardware.
+const LIMIT: Duration = Duration::from_millis(40);
 
 /// The ball: the last reading, with the low bit saying whose turn it is (0: the bootstrap processor's).
 #[derive(Debug)]
@@ -49,12 +52,13 @@ impl Exchange {
         self.ball.store(IDLE, Ordering::Release);
     }
 
-    /// Plays one side. `starter` is the bootstrap processor's side. `read` reads the clock.
-    pub fn play(&self, starter: bool, mut read: impl FnMut() -> u64) -> Warp {
+    /// Plays one side until the turns are done, `give_up` says so, or the exchange is closed. `starter` is the bootstrap
+    /// processor's side. `read` reads the clock.
+    pub fn play(&self, starter: bool, mut read: impl FnMut() -> u64, mut give_up: impl FnMut() -> bool) -> Warp {
         let mine = u64::from(!starter);
         let mut result = Warp { rounds: 0, largest: 0 };
         while result.rounds < ROUNDS {
-            let Some(theirs) = self.wait(mine) else { return result };
+            let Some(theirs) = self.wait(mine, &mut give_up) else { return result };
             // The low bit is the turn, so compare without it.
             let here = read() & !1;
             result.largest = result.largest.max((theirs & !1).saturating_sub(here));
@@ -65,10 +69,10 @@ impl Exchange {
         result
     }
 
-    fn wait(&self, mine: u64) -> Option<u64> {
-        for _ in 0..PATIENCE {
+    fn wait(&self, mine: u64, give_up: &mut impl FnMut() -> bool) -> Option<u64> {
+        loop {
             let ball = self.ball.load(Ordering::Acquire);
-            if ball == IDLE {
+            if ball == IDLE || give_up() {
                 return None;
             }
             if ball & 1 == mine {
@@ -76,7 +80,6 @@ impl Exchange {
             }
             core::hint::spin_loop();
         }
-        None
     }
 }
 
@@ -89,14 +92,15 @@ impl Default for Exchange {
 /// The bootstrap processor's side against the processor being started.
 #[must_use]
 pub fn check_as_starter() -> Warp {
-    let warp = EXCHANGE.play(true, tsc_ordered);
+    let end = now() + LIMIT;
+    let warp = EXCHANGE.play(true, tsc_ordered, || now() > end);
     EXCHANGE.close();
     warp
 }
 
-/// The started processor's side.
+/// The started processor's side; ends when the bootstrap processor closes the exchange, which it does within its own limit.
 pub fn check_as_started() -> Warp {
-    EXCHANGE.play(false, tsc_ordered)
+    EXCHANGE.play(false, tsc_ordered, || false)
 }
 
 #[cfg(test)]
@@ -110,8 +114,8 @@ mod tests {
         exchange.open();
         let tick = || clock.fetch_add(10, Ordering::Relaxed);
         std::thread::scope(|scope| {
-            let started = scope.spawn(|| exchange.play(false, || tick() - offset));
-            let starter = exchange.play(true, tick);
+            let started = scope.spawn(|| exchange.play(false, || tick() - offset, || false));
+            let starter = exchange.play(true, tick, || false);
             exchange.close();
             (starter, started.join().unwrap())
         })
@@ -131,7 +135,18 @@ mod tests {
     }
 
     #[test]
+    fn an_absent_partner_ends_when_patience_does() {
+        let (exchange, mut patience) = (Exchange::new(), 100);
+        exchange.open();
+        let give_up = || {
+            patience -= 1;
+            patience == 0
+        };
+        assert_eq!(exchange.play(true, || 0, give_up).rounds, 0);
+    }
+
+    #[test]
     fn a_closed_exchange_ends_at_once() {
-        assert_eq!(Exchange::new().play(true, || 0).rounds, 0);
+        assert_eq!(Exchange::new().play(true, || 0, || false).rounds, 0);
     }
 }
