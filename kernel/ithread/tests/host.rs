@@ -24,8 +24,9 @@ impl Filter for Fixed {
     }
 }
 
-/// A handler that answers from a script and counts its runs.
+/// A handler that answers from a script and counts its runs; `entered` tells that it has begun.
 struct Scripted {
+    entered: Arc<AtomicBool>,
     runs: Arc<AtomicU32>,
     stuck: Option<Arc<AtomicBool>>,
     answer: fn(u32) -> Pass,
@@ -33,6 +34,7 @@ struct Scripted {
 
 impl Handler for Scripted {
     fn run(&mut self) -> Pass {
+        self.entered.store(true, SeqCst);
         while self.stuck.as_ref().is_some_and(|stuck| stuck.load(SeqCst)) {
             std::thread::yield_now();
         }
@@ -42,7 +44,7 @@ impl Handler for Scripted {
 
 fn scripted(answer: fn(u32) -> Pass) -> (Arc<AtomicU32>, Box<Scripted>) {
     let runs = Arc::new(AtomicU32::new(0));
-    let handler = Scripted { runs: runs.clone(), stuck: None, answer };
+    let handler = Scripted { entered: Arc::default(), runs: runs.clone(), stuck: None, answer };
     (runs, Box::new(handler))
 }
 
@@ -74,7 +76,7 @@ fn a_handler_that_says_again_is_run_until_it_is_done() {
     event.add_handler("em0", always(FilterResult::ScheduleThread), handler).unwrap();
     event.handle();
     wait_for(|| runs.load(SeqCst) == 5);
-    wait_for(|| !machine.line.masked.load(SeqCst));
+    wait_for(|| !machine.line.is_masked());
     let _ = event.quiesce(Instant::MAX).unwrap();
     let statistics = event.statistics();
     assert_eq!(statistics.handlers[0].runs, 5);
@@ -107,7 +109,7 @@ fn an_event_without_handlers_masks_counts_and_names_its_strays() {
     for _ in 0..3 {
         event.handle();
     }
-    assert!(machine.line.masked.load(SeqCst));
+    assert!(machine.line.is_masked());
     event.report_strays();
     event.report_strays();
     assert_eq!(*machine.notices.lock().unwrap(), ["stray irq10"; 3]);
@@ -128,14 +130,14 @@ fn an_event_without_handlers_masks_counts_and_names_its_strays() {
 fn a_filter_that_handles_everything_needs_no_thread() {
     let (machine, event) = Machine::new();
     event.add_filter("acpi0", always(FilterResult::Handled)).unwrap();
-    assert!(!machine.line.masked.load(SeqCst));
+    assert!(!machine.line.is_masked());
     event.handle();
-    assert!(!machine.line.masked.load(SeqCst));
+    assert!(!machine.line.is_masked());
     assert!(event.thread().is_none());
     let _ = event.quiesce(Instant::ZERO).unwrap();
     event.handle();
     assert_eq!(event.statistics().strays, 1, "after the quiesce nobody claims it");
-    assert!(machine.line.masked.load(SeqCst));
+    assert!(machine.line.is_masked());
 }
 
 #[test]
@@ -155,16 +157,13 @@ fn a_wedged_thread_is_named_with_its_handler_and_the_call_may_be_repeated() {
     let (runs, mut handler) = scripted(|_| Pass::Done);
     let stuck = Arc::new(AtomicBool::new(true));
     handler.stuck = Some(stuck.clone());
+    let entered = handler.entered.clone();
     let id = event.add_handler("em3", always(FilterResult::ScheduleThread), handler).unwrap();
     event.handle();
-    // The thread reports where it is as soon as it is there.
-    let wedged = loop {
-        let deadline = machine_now(&machine) + Duration::from_millis(5);
-        match event.remove(id, deadline) {
-            Err(Error::Wedged(wedged)) if wedged.handler.is_some() => break wedged,
-            Err(Error::Wedged(_)) => {}
-            other => panic!("the thread cannot have answered: {other:?}"),
-        }
+    wait_for(|| entered.load(SeqCst));
+    let deadline = machine_now(&machine) + Duration::from_millis(5);
+    let Err(Error::Wedged(wedged)) = event.remove(id, deadline) else {
+        panic!("the thread cannot have answered");
     };
     assert_eq!(wedged.to_string(), "interrupt thread \"irq10: em3\" does not answer (running em3)");
     assert_eq!(runs.load(SeqCst), 0);
@@ -202,9 +201,9 @@ fn the_line_is_masked_while_every_handler_is_suspended() {
     let (machine, event) = Machine::new();
     let (_, id) = machine.attach(&event, "em0");
     event.suspend(id, Instant::MAX).unwrap();
-    assert!(machine.line.masked.load(SeqCst));
+    assert!(machine.line.is_masked());
     event.resume(id).unwrap();
-    wait_for(|| !machine.line.masked.load(SeqCst));
+    wait_for(|| !machine.line.is_masked());
     let _ = event.quiesce(Instant::MAX).unwrap();
     machine.join();
 }
@@ -277,7 +276,7 @@ fn a_screaming_line_without_a_thread_is_masked_and_named() {
     for _ in 0..=DEFAULT_STORM_THRESHOLD {
         event.handle();
     }
-    assert!(machine.line.masked.load(SeqCst));
+    assert!(machine.line.is_masked());
     event.report_strays();
     let notices = machine.notices.lock().unwrap();
     assert_eq!(notices.last().unwrap(), "interrupt storm detected on \"irq10: acpi0\"; interrupt source masked");

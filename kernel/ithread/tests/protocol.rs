@@ -73,8 +73,10 @@ fn removal_returns_only_when_filter_and_handler_are_out() {
         // The caller frees what they used: these writes race with any filter or handler that is still at work.
         device.filter_memory.write();
         device.handler_memory.write();
+        assert!(machine.line.is_masked(), "nobody is left who could quiet the line");
         assert!(device.retired.load(SeqCst), "the thread let the handler go itself");
         hardware.join().unwrap();
+        assert!(machine.line.is_masked(), "nor did the thread open it later");
         let _ = event.quiesce(FOREVER).unwrap();
         machine.join();
     });
@@ -109,12 +111,12 @@ fn the_line_stays_masked_after_quiesce_though_the_thread_was_rearming() {
         };
         let rest = event.quiesce(FOREVER).unwrap();
         assert_eq!(rest.irq(), rig::IRQ);
-        assert!(machine.line.masked.load(SeqCst));
+        assert!(machine.line.is_masked());
         device.filter_memory.write();
         device.handler_memory.write();
         hardware.join().unwrap();
         machine.join();
-        assert!(machine.line.masked.load(SeqCst), "nobody opened the line afterwards");
+        assert!(machine.line.is_masked(), "nobody opened the line afterwards");
     });
 }
 

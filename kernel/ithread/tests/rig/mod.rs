@@ -18,6 +18,7 @@ use std::{
 
 use ithread::{Filter, FilterResult, Handler, HandlerId, IntrEvent, LineControl, Notice, Pass, Scheduler};
 use ksync::{
+    atomic::{AtomicBool as LineBit, Ordering::Relaxed},
     cpu::CpuId,
     model::{self, RaceCell},
     time::Instant,
@@ -121,17 +122,24 @@ impl Handler for DeviceHandler {
 
 /// The line's mask bit and what was done to it.
 pub(crate) struct Line {
-    pub(crate) masked: AtomicBool,
+    /// A switch point for loom, but no synchronisation: relaxed read-modify-writes, which also read the newest value, as wires do.
+    masked: LineBit,
     pub(crate) routed: AtomicU64,
+}
+
+impl Line {
+    pub(crate) fn is_masked(&self) -> bool {
+        self.masked.fetch_or(false, Relaxed)
+    }
 }
 
 impl LineControl for Line {
     fn mask(&self, _irq: u32) {
-        self.masked.store(true, SeqCst);
+        self.masked.swap(true, Relaxed);
     }
 
     fn unmask(&self, _irq: u32) {
-        self.masked.store(false, SeqCst);
+        self.masked.swap(false, Relaxed);
     }
 
     fn eoi(&self, _irq: u32) {}
@@ -158,7 +166,7 @@ pub(crate) struct Shared(pub(crate) Arc<Machine>);
 
 impl Machine {
     pub(crate) fn new() -> (Arc<Self>, Arc<IntrEvent<Shared>>) {
-        let line = Arc::new(Line { masked: AtomicBool::new(true), routed: AtomicU64::new(u64::MAX) });
+        let line = Arc::new(Line { masked: LineBit::new(true), routed: AtomicU64::new(u64::MAX) });
         let machine = Arc::new(Self {
             line: line.clone(),
             devices: Mutex::default(),
@@ -192,7 +200,7 @@ impl Machine {
     /// Interrupts if the line is asserted and open.
     pub(crate) fn deliver(&self) {
         let asserted = self.devices.lock().unwrap().clone().iter().any(|device| device.asserts());
-        if asserted && !self.line.masked.load(SeqCst) {
+        if asserted && !self.line.is_masked() {
             let event = self.event.lock().unwrap().upgrade();
             if let Some(event) = event {
                 event.handle();
