@@ -5,7 +5,7 @@
 //! filter runs and no unmask follows. What the thread is told travels by flags (`need`, `changed`, `dying`) outside the lock.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use core::fmt::{self, Write};
+use core::fmt;
 
 use ksync::{
     Once, SpinLock,
@@ -16,10 +16,8 @@ use ksync::{
 };
 
 use crate::{
-    DEFAULT_STORM_THRESHOLD, Error, Filter, FilterResult, Handler, LineControl, MAX_STRAY_LOG, Name, Notice, Scheduler,
-    TICK,
-    entry::{Entry, HandlerId, HandlerStatistics, State},
-    thread::Ithread,
+    DEFAULT_STORM_THRESHOLD, FilterResult, Handler, LineControl, Scheduler, TICK,
+    entry::{Entry, HandlerId, State},
 };
 
 /// An interrupt source with its handlers and its thread.
@@ -58,12 +56,12 @@ pub(crate) struct List {
     pub(crate) newcomers: Vec<(Arc<Entry>, Box<dyn Handler>)>,
     pub(crate) dying: bool,
     /// Somebody is starting the thread.
-    starting: bool,
-    next_id: u32,
-    cpu: Option<CpuId>,
+    pub(crate) starting: bool,
+    pub(crate) next_id: u32,
+    pub(crate) cpu: Option<CpuId>,
     stray_run: u32,
     last_stray: Instant,
-    strays_told: u64,
+    pub(crate) strays_told: u64,
 }
 
 impl List {
@@ -76,38 +74,13 @@ impl List {
 #[derive(Default)]
 pub(crate) struct Counters {
     // Written under the lock.
-    interrupts: Counter,
-    strays: Counter,
-    scheduled: Counter,
+    pub(crate) interrupts: Counter,
+    pub(crate) strays: Counter,
+    pub(crate) scheduled: Counter,
     // Written by the thread.
     pub(crate) passes: Counter,
     pub(crate) storms: Counter,
     pub(crate) throttled: Counter,
-}
-
-/// The counters of one event, for `show intr`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventStatistics {
-    /// The interrupt line.
-    pub irq: u32,
-    /// The name, `irq10: em0 em1`.
-    pub description: Name,
-    /// The CPU the event is bound to.
-    pub cpu: Option<CpuId>,
-    /// Interrupts received.
-    pub interrupts: u64,
-    /// Interrupts that no filter claimed.
-    pub strays: u64,
-    /// Interrupts that asked for the thread.
-    pub scheduled: u64,
-    /// Passes of the thread.
-    pub passes: u64,
-    /// Storms detected.
-    pub storms: u64,
-    /// Passes that were throttled.
-    pub throttled: u64,
-    /// The handlers.
-    pub handlers: Vec<HandlerStatistics>,
 }
 
 /// What an interrupt amounted to; decided under the lock.
@@ -226,127 +199,6 @@ impl<S: Scheduler> IntrEvent<S> {
         self.need.swap(true, Ordering::Release);
     }
 
-    /// Adds a handler with a threaded part, starting the event's thread if it has none.
-    ///
-    /// The line is unmasked when this returns, thus the filter may be called before.
-    ///
-    /// # Errors
-    /// [`Error::Dying`] after a quiesce, [`Error::NoThread`] if none can be started; the handler is dropped.
-    ///
-    /// # Context
-    /// Thread context; allocates.
-    pub fn add_handler(
-        self: &Arc<Self>,
-        name: &str,
-        filter: Box<dyn Filter>,
-        handler: Box<dyn Handler>,
-    ) -> Result<HandlerId, Error> {
-        self.start_thread()?;
-        self.add(name, filter, Some(handler))
-    }
-
-    /// Adds a handler that lives in interrupt context only; its filter answers `Handled` or `Stray`.
-    ///
-    /// # Errors
-    /// [`Error::Dying`] after a quiesce.
-    ///
-    /// # Context
-    /// Thread context; allocates.
-    pub fn add_filter(&self, name: &str, filter: Box<dyn Filter>) -> Result<HandlerId, Error> {
-        self.add(name, filter, None)
-    }
-
-    fn add(&self, name: &str, filter: Box<dyn Filter>, handler: Option<Box<dyn Handler>>) -> Result<HandlerId, Error> {
-        let id = {
-            let mut list = self.list.lock();
-            list.next_id += 1;
-            HandlerId(list.next_id)
-        };
-        let entry = Arc::new(Entry::new(id, name, filter, handler.is_some()));
-        let mut newcomer = handler.map(|handler| (entry.clone(), handler));
-        self.replace_entries(
-            |old| {
-                let mut entries = old.to_vec();
-                entries.push(entry.clone());
-                entries
-            },
-            |list| {
-                if list.dying {
-                    return Err(Error::Dying);
-                }
-                list.newcomers.extend(newcomer.take());
-                Ok(())
-            },
-        )?;
-        self.wake_for_change();
-        self.show_description();
-        Ok(id)
-    }
-
-    /// Replaces the handler list: builds the new one outside the lock and starts over if another writer was faster.
-    ///
-    /// `commit` runs under the lock, may still refuse, and is followed by the line's new mask state.
-    pub(crate) fn replace_entries(
-        &self,
-        build: impl Fn(&[Arc<Entry>]) -> Vec<Arc<Entry>>,
-        commit: impl FnOnce(&mut List) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        loop {
-            let seen = self.entries();
-            let mut fresh = build(&seen).into_boxed_slice();
-            let mut room = Vec::with_capacity(fresh.len());
-            let mut list = self.list.lock();
-            let same = |(a, b): (&Arc<Entry>, &Arc<Entry>)| Arc::ptr_eq(a, b);
-            if list.entries.len() != seen.len() || !list.entries.iter().zip(&seen).all(same) {
-                continue;
-            }
-            // Every newcomer is on the list, so the room made outside the lock suffices.
-            room.append(&mut list.newcomers);
-            core::mem::swap(&mut list.newcomers, &mut room);
-            commit(&mut list)?;
-            let was_active = list.has_active();
-            core::mem::swap(&mut list.entries, &mut fresh);
-            self.follow_activity(&list, was_active);
-            // The old list and the old room are freed after the lock is.
-            drop(list);
-            return Ok(());
-        }
-    }
-
-    /// Unmasks the line with its first live handler and masks it with the last. Under the lock.
-    pub(crate) fn follow_activity(&self, list: &List, was_active: bool) {
-        match (was_active, list.has_active()) {
-            (false, true) => self.line.unmask(self.irq),
-            (true, false) => self.line.mask(self.irq),
-            _ => {}
-        }
-    }
-
-    /// Starts the thread unless there is one.
-    fn start_thread(self: &Arc<Self>) -> Result<(), Error> {
-        let cpu = loop {
-            let mut list = self.list.lock();
-            if list.dying {
-                return Err(Error::Dying);
-            }
-            if self.thread.get().is_some() {
-                return Ok(());
-            }
-            if !core::mem::replace(&mut list.starting, true) {
-                break list.cpu;
-            }
-            drop(list);
-            self.scheduler.yield_now();
-        };
-        let ithread = Ithread::new(self.clone());
-        let thread = self.scheduler.spawn(&self.description(), cpu, Box::new(move || ithread.run()));
-        let started = thread.map(|thread| {
-            self.thread.call_once(|| thread);
-        });
-        self.list.lock().starting = false;
-        started.ok_or(Error::NoThread)
-    }
-
     /// Has the thread run handler `id` soon, as if its device had interrupted: for a watchdog, or a drain.
     ///
     /// # Context
@@ -412,29 +264,6 @@ impl<S: Scheduler> IntrEvent<S> {
         self.thread.get()
     }
 
-    /// Returns the name as `irq10: em0 em1`; handlers that do not fit are shown as `+`.
-    #[must_use]
-    pub fn description(&self) -> Name {
-        let mut text = Name::new();
-        let _ = write!(text, "irq{}:", self.irq);
-        for entry in &self.entries() {
-            // Leave two places for the mark of overflow.
-            if text.remaining_capacity() < entry.name.len() + 3 {
-                let _ = text.write_str(" +");
-                break;
-            }
-            let _ = write!(text, " {}", entry.name);
-        }
-        text
-    }
-
-    /// Shows the current description as the thread's name.
-    pub(crate) fn show_description(&self) {
-        if let Some(thread) = self.thread.get() {
-            self.scheduler.rename(thread, &self.description());
-        }
-    }
-
     /// Returns the passes without progress that make a storm; zero is never.
     #[must_use]
     pub fn storm_threshold(&self) -> u32 {
@@ -444,64 +273,6 @@ impl<S: Scheduler> IntrEvent<S> {
     /// Sets the passes without progress that make a storm; zero turns detection off.
     pub fn set_storm_threshold(&self, passes: u32) {
         self.storm_threshold.store(passes, Ordering::Relaxed);
-    }
-
-    /// Reports the strays counted since the last call, each by name up to [`MAX_STRAY_LOG`], and then no more.
-    ///
-    /// # Context
-    /// Thread context; call it now and then (interrupt context only counts).
-    pub fn report_strays(&self) {
-        let (told, total) = {
-            let mut list = self.list.lock();
-            let total = self.counters.strays.get();
-            (core::mem::replace(&mut list.strays_told, total), total)
-        };
-        for _ in told..total.min(MAX_STRAY_LOG) {
-            self.scheduler.notice(Notice::Stray { irq: self.irq });
-        }
-        if told <= MAX_STRAY_LOG && total > MAX_STRAY_LOG {
-            self.scheduler.notice(Notice::StraySilenced { irq: self.irq });
-        }
-        if self.thread.get().is_none() && self.stray_storm.swap(false, Ordering::Relaxed) {
-            self.scheduler.notice(Notice::StormMasked { description: &self.description() });
-        }
-    }
-
-    /// Returns the counters.
-    ///
-    /// # Context
-    /// Thread context; allocates.
-    #[must_use]
-    pub fn statistics(&self) -> EventStatistics {
-        let counters = &self.counters;
-        let cpu = self.list.lock().cpu;
-        EventStatistics {
-            irq: self.irq,
-            description: self.description(),
-            cpu,
-            interrupts: counters.interrupts.get(),
-            strays: counters.strays.get(),
-            scheduled: counters.scheduled.get(),
-            passes: counters.passes.get(),
-            storms: counters.storms.get(),
-            throttled: counters.throttled.get(),
-            handlers: self.entries().iter().map(|entry| entry.statistics()).collect(),
-        }
-    }
-
-    /// Copies the handler list. Allocates outside the lock.
-    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
-        let mut copy = Vec::new();
-        loop {
-            let list = self.list.lock();
-            if list.entries.len() <= copy.capacity() {
-                copy.extend(list.entries.iter().cloned());
-                return copy;
-            }
-            let needed = list.entries.len();
-            drop(list);
-            copy.reserve(needed);
-        }
     }
 }
 

@@ -22,6 +22,8 @@ extern crate alloc;
 mod entry;
 mod event;
 mod notice;
+mod register;
+mod report;
 mod storm;
 mod teardown;
 mod thread;
@@ -33,8 +35,9 @@ use arrayvec::ArrayString;
 use ksync::{cpu::CpuId, time::Instant};
 
 pub use entry::{HandlerId, HandlerStatistics};
-pub use event::{EventStatistics, IntrEvent};
+pub use event::IntrEvent;
 pub use notice::{MAX_STRAY_LOG, Notice};
+pub use report::EventStatistics;
 pub use storm::{DEFAULT_STORM_THRESHOLD, TICK};
 pub use teardown::Quiesced;
 
