@@ -115,7 +115,11 @@ impl Testbed {
     /// When it does not in time, or panics.
     pub fn wait_running(&mut self) -> Result<()> {
         self.guest.wait_for(RUNNING, BOOT_LIMIT).context("the router does not come up")?;
-        self.guest.console().wait_prompt(BOOT_LIMIT).map(drop)
+        // The console is a thread of its own and may have prompted before.
+        self.guest.console().rewind();
+        self.guest.console().wait_prompt(BOOT_LIMIT)?;
+        self.guest.console().skip();
+        Ok(())
     }
 
     /// Shuts the router down in order and waits for the machine to go off; returns everything its console has shown.

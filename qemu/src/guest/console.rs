@@ -162,6 +162,11 @@ impl Console {
         Ok(output.strip_suffix(&self.prompt).unwrap_or(&output).to_owned())
     }
 
+    /// Lets the next wait begin with the first thing the guest has shown.
+    pub fn rewind(&mut self) {
+        self.position = 0;
+    }
+
     /// Lets later waits begin with what comes from now on.
     pub fn skip(&mut self) {
         self.position = self.shared.lock().text.len();
