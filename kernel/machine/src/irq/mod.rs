@@ -259,12 +259,12 @@ fn deliver(vector: u8) {
         HANDLERS.dispatch(vector);
         return;
     }
-    let handled = HANDLERS.dispatch(vector);
+    if !HANDLERS.dispatch(vector) {
+        // Before the acknowledgement, or a level line would deliver once more.
+        stray(vector);
+    }
     if !(vectors::PIC_BASE..vectors::FIRST_DEVICE).contains(&vector) {
         end_of_interrupt();
-    }
-    if !handled {
-        stray(vector);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Starting the other processors: INIT, start-up, start-up; one after another, each within a bound.
+//! Starting the other processors: INIT, then start-up interrupts; one after another, each within a bound.
 //!
 //! [`start_all`] walks firmware's list, gives each processor a stack with a guard page, its descriptor tables, its local APIC and
 //! timer, compares its time stamp counter with ours, and lets all of them into `entry` together. One that does not answer is named
@@ -97,11 +97,19 @@ static STARTED_WARP: AtomicU64 = AtomicU64::new(0);
 const IA32_PAT: u32 = 0x277;
 /// INIT needs this long on old parts; new ones are patient.
 const AFTER_INIT: Duration = Duration::from_millis(10);
-const AFTER_STARTUP: Duration = Duration::from_micros(200);
-/// How long a processor may take to run its first instructions. Emulated on a busy host it may wait for its turn.
-const ARRIVE: Duration = Duration::from_secs(2);
-/// How long it may take to set itself up.
-const SET_UP: Duration = Duration::from_secs(5);
+/// Waits after each start-up interrupt. Two are the protocol; a processor that runs ignores the rest. They are for emulators on a
+/// busy host: QEMU loses a start-up interrupt that arrives before the target's thread has got round to the INIT.
+const AFTER_STARTUP: [Duration; 6] = [
+    Duration::from_micros(200),
+    Duration::from_millis(20),
+    Duration::from_millis(80),
+    Duration::from_millis(400),
+    Duration::from_millis(1_000),
+    Duration::from_millis(1_500),
+];
+/// How long it may take to set itself up once it has arrived. Only a broken processor takes all of it; on a host with many more
+/// runnable threads than cores, five seconds have been too few.
+const SET_UP: Duration = Duration::from_secs(30);
 
 /// Makes the executing processor number 0. Thread context at boot, once, after its APIC is enabled.
 pub fn init_bsp() {
@@ -217,12 +225,12 @@ fn wait_for(limit: Duration, done: impl Fn(u32) -> bool) -> bool {
     true
 }
 
-/// Sends the three interrupts and waits. The error says whether the processor may have begun to run.
+/// Sends INIT and start-up interrupts and waits. The error says whether the processor may have begun to run.
 fn wake(vector: u8, apic_id: u32) -> Result<(), (LeftOut, bool)> {
     send(Ipi::Init, apic_id).map_err(|reason| (reason, false))?;
     time::delay(AFTER_INIT);
     let arrived = |state| state != STARTING;
-    for patience in [AFTER_STARTUP, ARRIVE] {
+    for patience in AFTER_STARTUP {
         send(Ipi::Startup(vector), apic_id).map_err(|reason| (reason, true))?;
         if wait_for(patience, arrived) {
             break;
