@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(verdict(status(ExitCode::Passed), GOOD), Verdict::Passed);
         assert_eq!(verdict(Some(1), GOOD), Verdict::Unexplained(Some(1)));
         assert_eq!(verdict(Some(0), GOOD), Verdict::PoweredOff);
-        for cut in [0, 14, 40, 60] {
+        for cut in [0, 14, 40, 50] {
             let part = GOOD.get(..cut).unwrap();
             assert_eq!(verdict(status(ExitCode::Passed), part), Verdict::Unexplained(Some(33)), "{part}");
         }

@@ -93,7 +93,8 @@ fn heap_exhaustion_is_an_error_and_passes() -> Outcome {
     ensure!(heap::try_vec::<u8>(100_000).is_err(), "a full heap answered");
     ensure!(heap::try_box([0_u8; 200]).is_ok(), "a small allocation fails in the rest");
     let full = heap::usage();
-    ensure!(full.failures >= before.failures + 4, "failures are not counted: {full}");
+    // The terabyte, the block that did not fit and the one after it; what has no size at all is not asked of the heap.
+    ensure!(full.failures == before.failures + 3, "failures are not counted: {full}");
     drop(blocks);
     ensure!(heap::try_vec::<u8>(100_000).is_ok(), "the heap is of no use after it was full");
     ensure!(heap::usage().used == before.used, "{before} became {}", heap::usage());
