@@ -64,6 +64,7 @@ fn report<T>(what: &str, result: Result<T, Failure>) -> Option<T> {
     result.inspect_err(|failure| log::error!("acpi: {what}: {failure:?}")).ok()
 }
 
+#[expect(clippy::arc_with_non_send_sync, reason = "the interpreter's constructor asks for an Arc")]
 fn load(streams: &[&'static [u8]], revision: u8) -> Option<Rc<Vm>> {
     let vm = Vm::new(Host, revision, Arc::new(unused_registers()?), None);
     for stream in streams {

@@ -61,6 +61,8 @@ pub enum LeftOut {
     Unreachable,
     /// It answered and failed to set itself up.
     Failed,
+    /// It answered, and then its set-up did not end in time.
+    Stuck,
     /// There is no memory for its stack.
     NoStack(StackError),
     /// The kernel has no number left for it ([`MAX_CPUS`]).
@@ -241,7 +243,7 @@ fn wake(vector: u8, apic_id: u32) -> Result<(), (LeftOut, bool)> {
     }
     let seen = warp::check_as_starter();
     if !wait_for(SET_UP, |state| state == READY || state == FAILED) {
-        return Err((LeftOut::Silent, true));
+        return Err((LeftOut::Stuck, true));
     }
     if STATE.load(Ordering::Acquire) == FAILED {
         return Err((LeftOut::Failed, true));

@@ -62,8 +62,12 @@ impl Exchange {
             // The low bit is the turn, so compare without it.
             let here = read() & !1;
             result.largest = result.largest.max((theirs & !1).saturating_sub(here));
-            // ORDERING: release pairs with the acquire in `wait`: the other side's next reading is after ours.
-            self.ball.store(here | (mine ^ 1), Ordering::Release);
+            let next = here | (mine ^ 1);
+            // ORDERING: release pairs with the acquire in `wait`: the other side's next reading is after ours. An exchange, not a
+            // store: a close in between must stay, or this side would wait for a turn that never comes.
+            if self.ball.compare_exchange(theirs, next, Ordering::Release, Ordering::Relaxed).is_err() {
+                return result;
+            }
             result.rounds += 1;
         }
         result
@@ -132,6 +136,18 @@ mod tests {
         let (starter, started) = play(5_000);
         assert_eq!(starter.largest, 0);
         assert!((4_900..=5_000).contains(&started.largest));
+    }
+
+    #[test]
+    fn a_close_between_reading_and_answering_stays() {
+        let exchange = Exchange::new();
+        exchange.open();
+        let close_meanwhile = || {
+            exchange.close();
+            7
+        };
+        assert_eq!(exchange.play(false, close_meanwhile, || false).rounds, 0);
+        assert_eq!(exchange.play(false, || 0, || panic!("the exchange is closed")).rounds, 0);
     }
 
     #[test]
