@@ -36,7 +36,7 @@ impl Books {
             match name.trim_end() {
                 "received" => books.received = read()?,
                 "originated" => (books.originated, is_own) = (read()?, true),
-                "held for arp" | "held in netisr queues" => books.held += read()?,
+                held if held.starts_with("held ") => books.held += read()?,
                 "unexplained" => (books.unexplained, is_complete) = (number.parse()?, true),
                 fate if fate.starts_with(' ') => {
                     let fates = if is_own { &mut books.own_fates } else { &mut books.fates };
@@ -83,6 +83,7 @@ originated                                  3
   delivered                                 0
   icmp-suppressed                           1
 held for arp                                1
+held for other fragments                    0
 held in netisr queues                       0
 unexplained                                 0
 ";

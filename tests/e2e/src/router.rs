@@ -57,6 +57,9 @@ impl Router {
     /// When it does not in time.
     pub fn wait_for_console(&mut self) -> Result<()> {
         self.guest.wait_for(RUNNING, PATIENCE).context("the router does not come up")?;
+        // The console is a thread of its own and may ask before or after that. An answer is never early.
+        self.guest.console().send_line("show version")?;
+        self.guest.wait_for(" CPUs, clock ", PATIENCE).context("the console does not answer")?;
         self.guest.console().wait_prompt(PATIENCE).context("the console does not ask for a command").map(drop)
     }
 
