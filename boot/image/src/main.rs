@@ -42,11 +42,7 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     check_is_elf(&arguments.kernel)?;
-    ensure!(
-        arguments.config.is_file(),
-        "no configuration at {}",
-        arguments.config.display()
-    );
+    ensure!(arguments.config.is_file(), "no configuration at {}", arguments.config.display());
     let mut builder = DiskImageBuilder::new(arguments.kernel.clone());
     builder.set_ramdisk(arguments.config.clone());
     builder.set_boot_config(&boot_config());
@@ -58,8 +54,7 @@ fn main() -> Result<()> {
     } else {
         builder.create_bios_image(&partial)?;
     }
-    fs::rename(&partial, &arguments.out)
-        .with_context(|| format!("cannot write {}", arguments.out.display()))
+    fs::rename(&partial, &arguments.out).with_context(|| format!("cannot write {}", arguments.out.display()))
 }
 
 /// Silences the bootloader but for warnings: the serial line belongs to the kernel's numbered boot stages.
@@ -72,13 +67,8 @@ fn boot_config() -> BootConfig {
 /// Refuses anything that is not a 64-bit ELF file; the bootloader itself would only say so on the next boot.
 fn check_is_elf(path: &Path) -> Result<()> {
     const MAGIC_ELF64: &[u8] = b"\x7fELF\x02";
-    let bytes =
-        fs::read(path).with_context(|| format!("cannot read the kernel {}", path.display()))?;
-    ensure!(
-        bytes.starts_with(MAGIC_ELF64),
-        "{} is not a 64-bit ELF file",
-        path.display()
-    );
+    let bytes = fs::read(path).with_context(|| format!("cannot read the kernel {}", path.display()))?;
+    ensure!(bytes.starts_with(MAGIC_ELF64), "{} is not a 64-bit ELF file", path.display());
     Ok(())
 }
 

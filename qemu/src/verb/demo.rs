@@ -42,10 +42,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let progress = Progress::new();
     let mut plan = Plan::star(2);
     plan.machine = arguments.machine.machine();
-    let started = Instant::now();
     let mut bed = Testbed::boot(&plan, progress)?;
-    let smp = plan.machine.smp;
-    progress.say(&format!("The router is up: {smp} CPUs, 2 e1000 NICs, {:.1} s", started.elapsed().as_secs_f32()));
+    let (smp, time) = (plan.machine.smp, bed.uptime().as_secs_f32());
+    progress.say(&format!("The router is up with {smp} CPUs and 2 e1000 NICs, {time:.1} s after power-on"));
 
     let outcome = demonstrate(&bed, progress, Duration::from_secs(arguments.seconds));
     if terminal::is_attended() {
