@@ -36,8 +36,11 @@ const HISTORY_SIZE: usize = 64 * 1024;
 const QUEUE_SIZE: usize = 16 * 1024;
 /// Typed octets nobody has read yet.
 const INPUT_SIZE: usize = 256;
-/// How often a writer tries to make room in a full queue before it drops its text.
-const FULL_TRIES: u32 = 1_000_000;
+/// How often a writer tries to put its text into a full queue before it drops it, and how many spins lie between two tries at most.
+const FULL_TRIES: u32 = 20_000;
+const LONGEST_PAUSE: u32 = 2_000;
+/// How often [`flush`] looks whether the queue is empty and its sender done.
+const FLUSH_TRIES: u32 = 1_000_000;
 /// How often the sender looks at a serial line that takes nothing before it gives the piece up.
 const STALL_TRIES: u32 = 2_000_000;
 
@@ -105,13 +108,16 @@ impl Write for Printer {
 
 /// Queues one piece and sends the queue unless somebody is doing that already.
 fn send(piece: &[u8]) {
+    let mut pause = 1;
     for _ in 0..FULL_TRIES {
         let queued = QUEUE.lock().push(piece);
         drain();
         if queued {
             return;
         }
-        core::hint::spin_loop();
+        // Longer each time: the sender needs the queue's lock for every piece it takes out.
+        (0..pause).for_each(|_| core::hint::spin_loop());
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
     // ORDERING: a statistic.
     DROPPED.fetch_add(piece.len() as u64, Ordering::Relaxed);
@@ -220,7 +226,7 @@ pub fn dropped_octets() -> u64 {
 /// # Context
 /// Thread: before power is cut.
 pub fn flush() -> bool {
-    for _ in 0..FULL_TRIES {
+    for _ in 0..FLUSH_TRIES {
         drain();
         // ORDERING: acquire, pairs with the sender's release: when it is clear, the sender's octets are with the device.
         if !SENDING.load(Ordering::Acquire) && QUEUE.lock().is_empty() {
