@@ -40,6 +40,7 @@ pub struct Guest {
     complaints: Arc<Mutex<String>>,
     folder: RunFolder,
     command_line: String,
+    started: Instant,
 }
 
 impl Guest {
@@ -65,6 +66,7 @@ impl Guest {
         command.args(machine.arguments(&image)?).current_dir(folder.path()).env("TMPDIR", folder.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let command_line = format!("{command:?}");
+        let started = Instant::now();
         let mut child = spawn::spawn(command).context("cannot start QEMU")?;
         let complaints = Arc::new(Mutex::new(String::new()));
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -73,7 +75,7 @@ impl Guest {
         let console = Console::new(input, output);
         let connected = Monitor::accept(&listener, START_LIMIT, || !matches!(child.try_wait(), Ok(None)));
         match connected {
-            Ok(monitor) => Ok(Self { child, console, monitor, complaints, folder, command_line }),
+            Ok(monitor) => Ok(Self { child, console, monitor, complaints, folder, command_line, started }),
             Err(error) => {
                 end(&mut child);
                 thread::sleep(Duration::from_millis(50));
@@ -97,6 +99,12 @@ impl Guest {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Returns the time since QEMU was started.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Returns QEMU's command line.

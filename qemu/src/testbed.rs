@@ -1,6 +1,6 @@
 //! A booted router with a host at each of its ports: [`Testbed`], as the demonstration and the tests use it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use config::{Config, interface_name};
@@ -62,7 +62,6 @@ pub struct Testbed {
     pub lab: Lab,
     /// The hosts' names in the lab; the first is at em0.
     pub hosts: Vec<HostId>,
-    started: Instant,
 }
 
 impl Testbed {
@@ -86,7 +85,7 @@ impl Testbed {
     /// # Errors
     /// When QEMU does not start.
     pub fn start(plan: &Plan, workspace: &Workspace, image: &std::path::Path) -> Result<Self> {
-        let (folder, started) = (RunFolder::new(workspace)?, Instant::now());
+        let folder = RunFolder::new(workspace)?;
         let lab = Lab::new()?;
         let mut hosts = Vec::new();
         let mut nics = Vec::new();
@@ -107,13 +106,7 @@ impl Testbed {
         let hostname =
             Config::parse(&plan.config).map_or_else(|_| Config::default().hostname, |config| config.hostname);
         guest.console().set_hostname(&hostname);
-        Ok(Self { guest, lab, hosts, started })
-    }
-
-    /// Returns the time since QEMU was started.
-    #[must_use]
-    pub fn uptime(&self) -> Duration {
-        self.started.elapsed()
+        Ok(Self { guest, lab, hosts })
     }
 
     /// Waits until the router runs and its console prompts.

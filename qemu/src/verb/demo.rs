@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut plan = Plan::star(2);
     plan.machine = arguments.machine.machine();
     let mut bed = Testbed::boot(&plan, progress)?;
-    let (smp, time) = (plan.machine.smp, bed.uptime().as_secs_f32());
+    let (smp, time) = (plan.machine.smp, bed.guest.uptime().as_secs_f32());
     progress.say(&format!("The router is up with {smp} CPUs and 2 e1000 NICs, {time:.1} s after power-on"));
 
     let outcome = demonstrate(&bed, progress, Duration::from_secs(arguments.seconds));
