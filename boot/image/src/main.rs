@@ -44,7 +44,10 @@ fn main() -> Result<()> {
     check_is_elf(&arguments.kernel)?;
     ensure!(arguments.config.is_file(), "no configuration at {}", arguments.config.display());
     let mut builder = DiskImageBuilder::new(arguments.kernel.clone());
-    builder.set_ramdisk(arguments.config.clone());
+    // The boot loader's BIOS stages hang over a ramdisk without octets. The kernel says that it has no configuration.
+    if fs::metadata(&arguments.config).is_ok_and(|config| config.len() > 0) {
+        builder.set_ramdisk(arguments.config.clone());
+    }
     builder.set_boot_config(&boot_config());
 
     // Written beside the target and renamed, so that a reader never sees half an image.
