@@ -2,7 +2,7 @@
 //!
 //! The floor (`machine`) gives processors and lines, `sched` threads, the drivers rings, `router` decisions; here they
 //! meet. [`start`] runs once in the first thread and leaves behind: one interrupt thread per line with a card on it, the
-//! ticker, a netisr thread per CPU, the console and the shutdown thread. Nothing in here is `unsafe`.
+//! callouts, a netisr thread per CPU, the console and the shutdown thread. Nothing in here is `unsafe`.
 //!
 //! - [`mod@port`]: a card at work. [`mod@lines`]: interrupt lines. [`mod@bus`]: PCI and DMA.
 //! - [`mod@net`]: the router and its buffers. [`mod@services`]: what runs beside the interrupt threads.
@@ -63,6 +63,7 @@ impl fmt::Debug for Wires {
 /// good configuration nothing is forwarded.
 pub fn start(wires: &Wires) {
     let cpus = machine::percpu::online().count();
+    hooks::set_panic(power::panicked);
     machine::boot::stage("network cards");
     let found = bus::enumerate();
     let cards = bus::cards(&found);

@@ -88,9 +88,9 @@ pub(crate) fn prepare_flush() -> Result<(), NetError> {
     Ok(())
 }
 
-/// Drops what waits for address resolution or in protocol queues, counted; returns how many packets that were.
+/// Drops what waits for address resolution, in protocol queues or for its other fragments, counted; returns how many packets that were.
 pub(crate) fn flush_held() -> usize {
     let Some(mut worker) = FLUSHER.lock().take() else { return 0 };
     let flushed = worker.flush_held(time::now());
-    usize::try_from(flushed.arp + flushed.netisr).unwrap_or(usize::MAX)
+    usize::try_from(flushed.arp + flushed.netisr + flushed.reassembly).unwrap_or(usize::MAX)
 }

@@ -12,7 +12,7 @@ use e1000::{Adapter, FilterCause, LinkState, RxRing};
 use ithread::{Filter, FilterResult, Handler, HandlerId, IntrEvent, Pass};
 use ksync::{Once, SpinLock, time::Instant};
 use machine::{irq::IrqLine, time};
-use pci_types::PciAddress;
+use pci::PciAddress;
 use pktbuf::PacketBatch;
 use router::Worker;
 

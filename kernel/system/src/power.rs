@@ -8,7 +8,7 @@ use core::{fmt, time::Duration};
 
 use e1000::TeardownError;
 use ksync::{Once, time::Instant};
-use machine::{console, cpu, irq, reset, smp, time};
+use machine::{console, cpu, ipi, irq, reset, smp, time};
 use shutdown::{
     AllJoined, AllStopped, Budgets, Claim, Claimed, Exit, Fault, Finished, Ladder, Plant, Progress, Quiesce, Residue,
     Teardown,
@@ -39,6 +39,17 @@ pub(crate) fn request(exit: Exit) {
     if let Some(thread) = SEQUENCER.get() {
         threads::unpark(thread);
     }
+}
+
+/// How long the other CPUs have to obey an NMI.
+const NMI_LIMIT: Duration = Duration::from_millis(100);
+
+/// What a panic does after its report: stops the other CPUs by NMI, then every card's DMA. Takes no lock, waits for nothing
+/// without a bound.
+pub(crate) fn panicked() {
+    let _ = CLAIM.request(Exit::Panic);
+    ipi::stop_others_by_nmi(NMI_LIMIT);
+    services::ports().iter().for_each(|port| port.adapter.stop_blindly());
 }
 
 /// Waits for a request and walks the ladder. The body of the shutdown thread.
@@ -79,7 +90,7 @@ fn report(finished: &Finished) {
             fates.forwarded,
             fates.delivered,
             fates.dropped_total(),
-            audit.held_arp + audit.held_netisr,
+            audit.held(),
             audit.originated,
             own.forwarded,
             own.dropped_total() + own.delivered,

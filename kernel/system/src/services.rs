@@ -1,4 +1,4 @@
-//! What runs beside the interrupt threads: the ticker, the netisr threads, the serial line; and who is attached where.
+//! What runs beside the interrupt threads: callouts, the netisr threads, the serial line; and who is attached where.
 //!
 //! The lists of ports and events are made at boot and never change. [`join`] ends everything in here by each thread's own
 //! acknowledgement, for the shutdown ladder.
@@ -19,13 +19,13 @@ use router::Worker;
 use crate::{
     net,
     port::{Event, Port},
-    threads::{self, Class, Thread},
+    threads::{self, Class, KernelCallouts, Thread},
 };
 
-/// How often the ticker looks after ARP and links.
-const TICK: Duration = Duration::from_millis(100);
-/// Ticks between two looks at the cards themselves.
-const CARD_TICKS: u32 = 10;
+/// How often ARP and links are looked after.
+const ROUTER_TICK: Duration = Duration::from_millis(100);
+/// How often the cards themselves are.
+const CARD_TICK: Duration = Duration::from_secs(1);
 /// Frames a netisr thread takes before it looks at the time again.
 const NETISR_BUDGET: usize = 64;
 
@@ -38,7 +38,7 @@ static HOSTNAME: Once<String> = Once::new();
 static ENDING: AtomicBool = AtomicBool::new(false);
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static NETISRS: Once<Vec<Thread>> = Once::new();
-static TICKER: Once<Thread> = Once::new();
+static CALLOUTS: Once<KernelCallouts> = Once::new();
 
 /// Returns the cards that were attached.
 pub(crate) fn ports() -> &'static [Arc<Port>] {
@@ -79,14 +79,16 @@ pub(crate) fn interface_name(index: u16) -> String {
     ports().get(usize::from(index)).map_or_else(|| format!("if{index}"), |port| String::from(&*port.name))
 }
 
-/// Starts the ticker and one netisr thread per CPU.
+/// Starts the callouts and one netisr thread per CPU.
 ///
 /// # Errors
 /// The name of what could not be started.
 pub(crate) fn start(cpus: usize) -> Result<(), &'static str> {
-    let worker = net::worker("ticker", CpuId::BOOT, false).map_err(|_| "ticker")?;
-    let ticker = spawn("ticker", Class::Callout, CpuId::BOOT, move || tick(worker)).ok_or("ticker")?;
-    TICKER.call_once(|| ticker);
+    let mut worker = net::worker("callouts", CpuId::BOOT, false).map_err(|_| "callouts")?;
+    let callouts = CALLOUTS.call_once(threads::callouts);
+    every(callouts, ROUTER_TICK, move || worker.tick(time::now()));
+    every(callouts, CARD_TICK, tick_cards);
+    spawn("callouts", Class::Callout, CpuId::BOOT, || callouts.run()).ok_or("callouts")?;
     let mut netisrs = Vec::with_capacity(cpus);
     for number in 0..cpus {
         let cpu = CpuId(u16::try_from(number).unwrap_or(0));
@@ -124,21 +126,20 @@ fn ending() -> bool {
     ENDING.load(Ordering::Acquire)
 }
 
-/// The ticker: ARP and links ten times a second, the cards once.
-fn tick(mut worker: Worker) {
-    let mut next = time::now() + TICK;
-    for count in 0_u32.. {
-        if ending() {
-            return;
-        }
-        worker.tick(time::now());
-        if count.is_multiple_of(CARD_TICKS) {
-            ports().iter().for_each(|port| port.tick(time::now()));
-            events().iter().for_each(|event| event.report_strays());
-        }
-        threads::park_until(next);
-        next = next.max(time::now()) + TICK;
-    }
+/// Has `act` run every `period`, first one period from now, until the callouts end.
+fn every(callouts: &KernelCallouts, period: Duration, mut act: impl FnMut() + Send + 'static) {
+    let callout = callouts.create(move |again| {
+        act();
+        // Only a drain refuses, and then this was the last time.
+        let _ = again.schedule(time::now() + period);
+    });
+    let _ = callout.schedule(time::now() + period);
+}
+
+/// Looks after the cards: link, watchdog, statistics, strays.
+fn tick_cards() {
+    ports().iter().for_each(|port| port.tick(time::now()));
+    events().iter().for_each(|event| event.report_strays());
 }
 
 /// A netisr thread: processes its CPU's queue, parks when it is empty.
@@ -157,12 +158,14 @@ pub(crate) fn refuse_new_work() {
     log::info!("shutdown: no more configuration");
 }
 
-/// Ends the ticker, the netisr threads and the events that belong to no card; answers whether all did by `deadline`.
+/// Ends the callouts, the netisr threads and the events that belong to no card; answers whether all did by `deadline`.
 pub(crate) fn join(deadline: Instant) -> bool {
     // ORDERING: release pairs with the acquire in `ending`.
     ENDING.store(true, Ordering::Release);
-    let threads = TICKER.get().into_iter().chain(NETISRS.get().into_iter().flatten());
-    threads.for_each(threads::unpark);
+    if let Some(callouts) = CALLOUTS.get() {
+        callouts.stop();
+    }
+    NETISRS.get().into_iter().flatten().for_each(threads::unpark);
     let mut all = true;
     for event in events() {
         if let Err(wedged) = event.quiesce(deadline) {
@@ -173,7 +176,7 @@ pub(crate) fn join(deadline: Instant) -> bool {
     // ORDERING: acquire pairs with the release in `spawn`.
     while RUNNING.load(Ordering::Acquire) > 0 {
         if time::now() >= deadline {
-            console::message(format_args!("shutdown: join threads: ticker or netisr does not answer\n"));
+            console::message(format_args!("shutdown: join threads: callouts or netisr do not answer\n"));
             return false;
         }
         threads::sleep(Duration::from_millis(1));

@@ -12,12 +12,15 @@ use core::{
 use ithread::Notice;
 use ksync::{Once, cpu::CpuId, time::Instant};
 use machine::{cpu, hooks, ipi, percpu, thread::ThreadContext, time, timer};
-use sched::{Affinity, Platform, Priority, Scheduler, ThreadRef};
+use sched::{Affinity, Callouts, Platform, Priority, Scheduler, ThreadRef};
 
 /// The kernel's scheduler.
 pub type KernelScheduler = Scheduler<Hardware>;
 /// A handle on a thread.
 pub(crate) type Thread = ThreadRef<Hardware>;
+
+/// Callouts of this kernel.
+pub(crate) type KernelCallouts = Callouts<KernelScheduler>;
 
 static SCHEDULER: Once<KernelScheduler> = Once::new();
 
@@ -150,6 +153,11 @@ fn start(name: &str, priority: Priority, cpu: Option<CpuId>, body: Box<dyn FnOnc
             None
         }
     }
+}
+
+/// Makes a set of callouts; some thread has to run it.
+pub(crate) fn callouts() -> KernelCallouts {
+    Callouts::new(scheduler().clone())
 }
 
 /// Returns the calling thread.
