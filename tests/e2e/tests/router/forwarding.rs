@@ -78,7 +78,8 @@ fn long_packets_are_fragmented_and_put_together_by_the_host() -> Result<()> {
     let mut bench = Bench::with_ports(vec![Port::default(), low]).boot_warm()?;
     let (a, b) = (bench.host(0), bench.host(1));
     // Whole packets that the router cuts, and fragments of the host's that it cuts again.
-    let flow = |port, sizes| FlowSpec { ports: (port, 9), sizes, packets: Some(1000), window: 4, ..FlowSpec::new(a, b) };
+    let flow =
+        |port, sizes| FlowSpec { ports: (port, 9), sizes, packets: Some(1000), window: 4, ..FlowSpec::new(a, b) };
     bench.run_perfectly([flow(3001, Sizes::Sweep(560, LARGEST))], LIMIT)?;
     for payload in [1472, 4000, 20_000] {
         let ping = Ping { payload, ..Ping::default() };
