@@ -1,6 +1,7 @@
 //! Two hosts and the place of the router between them, as network namespaces: [`Hosts`].
 
 use std::{
+    path::Path,
     process::{Child, Command, Output, Stdio, id},
     thread,
     time::{Duration, Instant},
@@ -77,6 +78,7 @@ impl Hosts {
     /// # Errors
     /// When this machine or this user is not allowed to.
     pub(crate) fn new() -> Result<Self> {
+        remove_orphans();
         let hosts = Self(());
         let namespaces = [Host::A.namespace(), Host::B.namespace(), router_namespace()];
         namespaces.iter().try_for_each(|name| ip(&["netns", "add", name]))?;
@@ -136,6 +138,19 @@ impl Drop for Hosts {
         for namespace in [Host::A.namespace(), Host::B.namespace(), router_namespace()] {
             // Those that were never made cannot be removed; the taps go with their namespaces.
             let _ = Command::new("ip").args(["netns", "delete", &namespace]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+/// Removes namespaces of runs that were ended by force and could not.
+fn remove_orphans() {
+    let Ok(listing) = Command::new("ip").args(["netns", "list"]).stderr(Stdio::null()).output() else { return };
+    for name in String::from_utf8_lossy(&listing.stdout).lines().filter_map(|line| line.split_whitespace().next()) {
+        let ours = ["slA-", "slB-", "slR-"].iter().find_map(|prefix| name.strip_prefix(prefix));
+        let Some(process) = ours.and_then(|process| process.parse::<u32>().ok()) else { continue };
+        if !Path::new(&format!("/proc/{process}")).exists() {
+            // Whoever runs beside us may have been quicker.
+            let _ = Command::new("ip").args(["netns", "delete", name]).stderr(Stdio::null()).status();
         }
     }
 }
