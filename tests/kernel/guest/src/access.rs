@@ -59,7 +59,7 @@ fn constants_can_be_neither_written_nor_executed() -> Outcome {
 }
 
 fn the_configuration_can_be_neither_written_nor_executed() -> Outcome {
-    let Some(record) = boot::record() else { return Err(format!("there is no boot record")) };
+    let Some(record) = boot::record() else { return Err("there is no boot record".into()) };
     let address = record.ramdisk.as_ptr() as u64;
     ensure!(!record.ramdisk.is_empty() && probe::read(address).is_ok(), "the configuration cannot be read");
     ensure!(!writable(address), "the configuration can be written");
@@ -110,7 +110,7 @@ pub(crate) fn addresses_that_mean_nothing_fault() -> Outcome {
 
 fn a_stack_has_an_unmapped_page_below() -> Outcome {
     let stack = KernelStack::allocate(THREAD_STACK_PAGES).map_err(|error| format!("{error:?}"))?;
-    let Some(record) = boot::record() else { return Err(format!("there is no boot record")) };
+    let Some(record) = boot::record() else { return Err("there is no boot record".into()) };
     for bottom in [stack.bottom(), record.stack_bottom] {
         ensure!(probe::read(bottom).is_ok(), "the stack at {bottom:#x} has no lowest word");
         ensure!(probe::read(bottom - 8).is_err(), "below the stack at {bottom:#x} is no guard page");

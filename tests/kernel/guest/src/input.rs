@@ -55,7 +55,7 @@ fn what_is_typed_arrives_when_polled() -> Outcome {
 }
 
 fn what_is_typed_arrives_by_interrupt() -> Outcome {
-    let Some(platform) = platform::platform() else { return Err(format!("no platform")) };
+    let Some(platform) = platform::platform() else { return Err("no platform".into()) };
     hooks::set_console_input(|| {
         WAKES.fetch_add(1, Ordering::Relaxed);
     });

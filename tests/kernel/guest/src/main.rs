@@ -6,6 +6,7 @@
 
 #![no_std]
 #![no_main]
+#![expect(clippy::cast_possible_truncation, reason = "x86_64 only: usize is u64, and the counts of a test are small")]
 
 extern crate alloc;
 

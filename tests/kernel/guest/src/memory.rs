@@ -58,7 +58,7 @@ fn a_run_that_does_not_exist_is_an_error() -> Outcome {
 
 fn device_registers_are_mapped_uncached_and_memory_is_refused() -> Outcome {
     // The local APIC of a PC; its version register names up to 255 entries and a version of 0x10 or more.
-    let Some(window) = machine::device_registers(0xFEE0_0000, 4096) else { return Err(format!("not mapped")) };
+    let Some(window) = machine::device_registers(0xFEE0_0000, 4096) else { return Err("not mapped".into()) };
     let version = window.read32(0x30);
     ensure!((0x10..=0x20).contains(&(version & 0xFF)), "the version register reads {version:#x}");
     let memory = PhysMemory::allocate(&RunRequest::new(1)).map_err(|error| format!("{error:?}"))?;

@@ -85,7 +85,7 @@ fn firmware_routes_every_card() -> Outcome {
         let function = device.function(&PciConfig);
         let (base, _) = function.memory_bar(0).map_err(|error| format!("{error:?}"))?;
         function.enable_memory().map_err(|error| format!("{error:?}"))?;
-        let Some(window) = machine::device_registers(base, 0x1000) else { return Err(format!("no registers")) };
+        let Some(window) = machine::device_registers(base, 0x1000) else { return Err("no registers".into()) };
         let Some(route) = platform::pci_route(device.address) else {
             return Err(format!("{} has no route", device.address));
         };

@@ -1,6 +1,6 @@
 //! Several processors: each is itself, answers, keeps time, and writes whole lines.
 
-use alloc::{boxed::Box, format, vec::Vec};
+use alloc::{boxed::Box, vec::Vec};
 use core::time::Duration;
 
 use ksync::{
@@ -89,7 +89,7 @@ fn every_processor_can_interrupt_every_other() -> Outcome {
     WRONG.store(0, Ordering::Relaxed);
     for sender in percpu::online() {
         SENDER.store(u32::from(sender.0), Ordering::Relaxed);
-        crew::everywhere(|own| send_if_asked(own), PATIENCE)?;
+        crew::everywhere(send_if_asked, PATIENCE)?;
     }
     let unanswered = WRONG.load(Ordering::Relaxed);
     ensure!(unanswered == 0, "{unanswered} interrupts did not arrive");
@@ -313,7 +313,7 @@ pub(crate) fn with_an_absent_one(record: &'static BootRecord) -> ! {
 }
 
 fn the_absent_processor_is_named_and_left_out() -> Outcome {
-    let Some(report) = REPORT.get() else { return Err(format!("no report")) };
+    let Some(report) = REPORT.get() else { return Err("no report".into()) };
     ensure!(report.left_out == [(ABSENT, smp::LeftOut::Silent)], "left out: {:?}", report.left_out);
     ensure!(report.online == percpu::online().count(), "{} online", report.online);
     Ok(())
