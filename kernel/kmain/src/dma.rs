@@ -26,7 +26,7 @@ unsafe impl DmaPlatform for MachineDma {
     fn linear_window(&self) -> Option<LinearWindow> {
         let len = paging::physical_len();
         let whole = LinearWindow {
-            virt: paging::PHYSICAL_BASE as usize,
+            virt: usize::try_from(paging::PHYSICAL_BASE).ok()?,
             len: usize::try_from(len).ok()?,
             phys: PhysAddr::new(0),
         };

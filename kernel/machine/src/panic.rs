@@ -1,6 +1,6 @@
 //! The end of the road: one report, whole and readable, then the panic ladder, then a halt.
 //!
-//! Two ways in: [`panicked`] for Rust panics, [`trapped`] for fatal exceptions. The first CPU to arrive reports; others stop
+//! Two ways in: [`panicked`] for Rust panics, `trapped` for fatal exceptions. The first CPU to arrive reports; others stop
 //! silently; a panic inside the report prints one line more and goes on to the halt. Nothing here allocates or waits unbounded.
 //!
 //! Context: any, including NMI and the double-fault stack.

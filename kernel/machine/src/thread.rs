@@ -77,12 +77,7 @@ impl ThreadContext {
     }
 
     fn unused() -> Self {
-        Self {
-            saved: AtomicU64::new(0),
-            bottom: AtomicU64::new(0),
-            top: AtomicU64::new(0),
-            stack: SpinLock::new(None),
-        }
+        Self { saved: AtomicU64::new(0), bottom: AtomicU64::new(0), top: AtomicU64::new(0), stack: SpinLock::new(None) }
     }
 
     /// Gives the stack of a thread back that has switched away for the last time, or never ran.

@@ -1,6 +1,6 @@
 //! The local APIC of each processor: xAPIC by memory, x2APIC by MSR, behind one register trait.
 //!
-//! [`init_bsp`] chooses the mode once, [`init_ap`] follows it; [`local`] is the executing processor's controller, usable in any
+//! [`init_bsp`] chooses the mode once, [`init_ap`] follows it; [`local()`] is the executing processor's controller, usable in any
 //! context from then on. Source: SDM volume 3, chapter 11.
 
 pub mod command;

@@ -9,29 +9,29 @@ use bitflags::bitflags;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
 pub enum ApicReg {
-    /// Local APIC id [ID].
+    /// Local APIC id (ID).
     Id = 0x020,
-    /// Version and highest local vector entry [VER].
+    /// Version and highest local vector entry (VER).
     Version = 0x030,
-    /// Task priority [TPR].
+    /// Task priority (TPR).
     TaskPriority = 0x080,
-    /// End of interrupt [EOI].
+    /// End of interrupt (EOI).
     EndOfInterrupt = 0x0B0,
-    /// Logical destination [LDR]; read-only in x2APIC mode.
+    /// Logical destination (LDR); read-only in x2APIC mode.
     LogicalDestination = 0x0D0,
-    /// Destination format [DFR]; does not exist in x2APIC mode.
+    /// Destination format (DFR); does not exist in x2APIC mode.
     DestinationFormat = 0x0E0,
-    /// Spurious interrupt vector and software enable [SVR].
+    /// Spurious interrupt vector and software enable (SVR).
     Spurious = 0x0F0,
-    /// First of eight in-service registers [ISR].
+    /// First of eight in-service registers (ISR).
     InService = 0x100,
-    /// First of eight interrupt request registers [IRR].
+    /// First of eight interrupt request registers (IRR).
     Request = 0x200,
-    /// Error status [ESR]; written before it is read.
+    /// Error status (ESR); written before it is read.
     ErrorStatus = 0x280,
-    /// Interrupt command, low half [ICR]; the whole 64-bit register in x2APIC mode.
+    /// Interrupt command, low half (ICR); the whole 64-bit register in x2APIC mode.
     CommandLow = 0x300,
-    /// Interrupt command, destination half [ICR]; xAPIC only.
+    /// Interrupt command, destination half (ICR); xAPIC only.
     CommandHigh = 0x310,
     /// Local vector: timer.
     LvtTimer = 0x320,

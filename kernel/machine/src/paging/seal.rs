@@ -70,7 +70,8 @@ pub fn seal(record: &BootRecord) -> Result<Seal, PagingError> {
         let inside = span.start < leaf.virt + leaf.size && leaf.virt < span.end;
         let code = inside && image.is_code(leaf.virt, leaf.size);
         let constant = ramdisk.start < leaf.virt + leaf.size && leaf.virt < ramdisk.end;
-        let write = !code && !constant && !(inside && image.is_constant(leaf.virt, leaf.size));
+        let constant = constant || (inside && image.is_constant(leaf.virt, leaf.size));
+        let write = !code && !constant;
         seal.pages += 1;
         seal.code += u32::from(code);
         seal.both += u32::from(leaf.writable && leaf.executable);

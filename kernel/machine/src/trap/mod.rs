@@ -1,6 +1,6 @@
 //! Exceptions and interrupts: from the vector to Rust and back.
 //!
-//! 256 assembly stubs save every general register as a [`TrapFrame`] and call [`dispatch`]. Exceptions (vectors 0 to 31) end in a
+//! 256 assembly stubs save every general register as a [`TrapFrame`] and call `dispatch`. Exceptions (vectors 0 to 31) end in a
 //! report and a panic, apart from a guarded [`probe`], an expected NMI and breakpoints. Vectors 32 to 255 go to the hook installed
 //! with [`crate::hooks::set_interrupt`]; after it, if the interrupted code had interrupts enabled, the exit hook may preempt.
 //!
