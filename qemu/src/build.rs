@@ -155,8 +155,14 @@ impl Builder {
     }
 
     fn run_image_tool(&self, tool: &Path, kernel: &Path, config: &Path, out: &Path, firmware: Firmware) -> Result<()> {
+        // The firmware reads the kernel sector by sector: line tables, which nobody reads in there, would make the boot five
+        // times as long. Symbols stay.
+        let packed = self.workspace.folder("tmp")?.join("packed-kernel");
+        let mut strip = Command::new(self.toolchain.objcopy());
+        strip.arg("--strip-debug").arg(kernel).arg(&packed);
+        self.progress.run("Packing the kernel", &mut strip)?;
         let mut command = Command::new(tool);
-        command.arg("--kernel").arg(kernel).arg("--config").arg(config).arg("--out").arg(out);
+        command.arg("--kernel").arg(&packed).arg("--config").arg(config).arg("--out").arg(out);
         command.arg(format!("--{}", firmware.name())).env("TMPDIR", self.workspace.folder("tmp")?);
         self.progress.run("Making the disk image", &mut command)
     }

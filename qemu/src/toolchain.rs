@@ -117,6 +117,13 @@ impl Toolchain {
         })
     }
 
+    /// Returns the sysroot's `llvm-objcopy`.
+    #[must_use]
+    pub fn objcopy(&self) -> PathBuf {
+        let sysroot = self.cargo.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+        sysroot.join("lib/rustlib").join(HOST).join("bin/llvm-objcopy")
+    }
+
     /// Debian's toolchain behind its overlay, if all of its packages are installed.
     fn debian(workspace: &Workspace) -> Result<Option<Self>> {
         let Some(version) = debian_version().filter(|version| version.release >= OLDEST) else { return Ok(None) };
