@@ -28,8 +28,8 @@ use crate::{
     prepare,
 };
 
-/// How long QEMU may take to start and to connect to its sockets.
-const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long QEMU may take to start and to connect to its sockets. It takes no time, unless the host is busy.
+const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// A virtual machine that is running, or was.
 #[derive(Debug)]

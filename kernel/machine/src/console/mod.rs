@@ -164,17 +164,31 @@ fn emit(mut text: &[u8]) {
     DROPPED.fetch_add(text.len() as u64, Ordering::Relaxed);
 }
 
-/// Returns the next typed octet: from the interrupt's queue, else straight from the line.
+/// Returns the next typed octet, in the order of typing whether the line interrupts or not.
 ///
 /// # Context
 /// Thread or interrupt; never waits.
 #[must_use]
 pub fn try_read() -> Option<u8> {
     let mut octet = [0];
-    if INPUT.lock().pop(&mut octet) == 1 {
-        return Some(octet[0]);
+    let mut input = INPUT.lock();
+    if input.pop(&mut octet) == 0 {
+        take_in(&mut input);
+        if input.pop(&mut octet) == 0 {
+            return None;
+        }
     }
-    SERIAL.lock().receive()
+    Some(octet[0])
+}
+
+/// Moves what the serial line received into the input queue; returns whether that was anything. The queue stays locked
+/// all the while: an octet between line and queue could otherwise be overtaken by the next one, read on another CPU.
+fn take_in(input: &mut Queue<INPUT_SIZE>) -> bool {
+    let mut any = false;
+    while let Some(octet) = SERIAL.lock().receive() {
+        any |= input.push(&[octet]);
+    }
+    any
 }
 
 /// Lets the serial line interrupt on input (ISA IRQ 4); call it when [`on_serial_interrupt`] is wired to that vector.
@@ -187,10 +201,7 @@ pub fn enable_input_interrupt() {
 /// # Context
 /// Interrupt. Input beyond the queue's 256 octets is dropped, as a terminal does.
 pub fn on_serial_interrupt() {
-    let mut any = false;
-    while let Some(octet) = SERIAL.lock().receive() {
-        any |= INPUT.lock().push(&[octet]);
-    }
+    let any = take_in(&mut INPUT.lock());
     if any {
         hooks::console_input();
     }

@@ -7,6 +7,7 @@ mod addresses;
 mod bad_input;
 mod bad_packets;
 mod configuration;
+mod console;
 mod dispatch;
 mod errors;
 mod forwarding;
