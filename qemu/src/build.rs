@@ -150,7 +150,10 @@ impl Builder {
     }
 
     fn build_image_tool(&self) -> Result<PathBuf> {
-        self.progress.run("Building the image tool and the boot loader", &mut self.image_tool_command("build"))?;
+        self.progress.run(
+            "Building the image tool and the boot loader (once, a few minutes)",
+            &mut self.image_tool_command("build"),
+        )?;
         Ok(self.workspace.target("image").join("release").join("image"))
     }
 

@@ -13,6 +13,7 @@ mod lab;
 mod link;
 mod neighbour;
 mod packet;
+mod payload;
 mod ping;
 mod reassembly;
 mod seen;

@@ -8,13 +8,11 @@ use std::time::{Duration, Instant};
 
 use etherparse::{IpDscp, IpEcn, IpNumber, Ipv4Header};
 
-use super::{HostId, packet, seen::Seen};
-
-/// What a flow's payload begins with.
-const MAGIC: [u8; 4] = *b"slce";
-
-/// Mark, flow number and sequence number: what the smallest payload holds.
-const MIN_PAYLOAD: usize = 16;
+use super::{
+    HostId, packet,
+    payload::{self, MIN_PAYLOAD},
+    seen::Seen,
+};
 
 /// After so long without an arrival everything under way is given up, so that a loss does not end the flow.
 const STALL: Duration = Duration::from_secs(1);
@@ -285,51 +283,19 @@ impl Flow {
         // The UDP header needs the payload's checksum, so the payload is written first, behind its place.
         let place = out.len();
         out.resize(place + 8, 0);
-        let payload = out.len();
-        fill_payload(out, self.number, sequence, length);
+        let start_of_payload = out.len();
+        payload::append(out, self.number, sequence, length);
         let header = etherparse::UdpHeader::with_ipv4_checksum(
             self.spec.ports.0,
             self.spec.ports.1,
             &ip,
-            out.get(payload..).unwrap_or_default(),
+            out.get(start_of_payload..).unwrap_or_default(),
         );
         if let (Ok(header), Some(place)) = (header, out.get_mut(place..place + 8)) {
             place.copy_from_slice(&header.to_bytes());
         }
         debug_assert_eq!(out.len() - start, Ipv4Header::MIN_LEN + 8 + length);
     }
-}
-
-/// Appends a payload: mark, flow, sequence number, and octets that follow from these.
-fn fill_payload(out: &mut Vec<u8>, flow: u32, sequence: u64, length: usize) {
-    let end = out.len() + length;
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&flow.to_be_bytes());
-    out.extend_from_slice(&sequence.to_be_bytes());
-    let mut state = sequence ^ (u64::from(flow) << 48);
-    while out.len() < end {
-        let octets = splitmix(&mut state).to_le_bytes();
-        let count = octets.len().min(end - out.len());
-        out.extend_from_slice(octets.get(..count).unwrap_or_default());
-    }
-}
-
-/// Returns the next number of the generator (Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
-fn splitmix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// Returns the flow and the sequence number of a UDP payload that a flow sent.
-pub(super) fn read_payload(payload: &[u8]) -> Option<(FlowId, u64)> {
-    let (magic, rest) = payload.split_first_chunk::<4>()?;
-    let (flow, rest) = rest.split_first_chunk::<4>()?;
-    let (sequence, _) = rest.split_first_chunk::<8>()?;
-    let flow = usize::try_from(u32::from_be_bytes(*flow)).ok()?;
-    (*magic == MAGIC).then_some((FlowId(flow), u64::from_be_bytes(*sequence)))
 }
 
 #[cfg(test)]
@@ -356,7 +322,7 @@ mod tests {
     fn packets_that_arrive_in_order_make_a_perfect_flow() {
         let (mut flow, packets, now) = sent(10);
         for (sequence, packet) in (0..).zip(&packets) {
-            assert_eq!(read_payload(&packet[28..]), Some((FlowId(3), sequence)));
+            assert_eq!(payload::read(&packet[28..]), Some((FlowId(3), sequence)));
             flow.receive(packet, sequence, now);
         }
         flow.check(now);

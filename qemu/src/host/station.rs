@@ -12,10 +12,11 @@ use wire::MacAddr;
 use super::{
     HostId, HostSpec,
     capture::Tap,
-    flow::{self, Flow},
+    flow::Flow,
     link::Link,
     neighbour::Neighbours,
     packet::{self, IcmpError},
+    payload as flow_payload,
     ping::PingState,
     reassembly::{self, Reassembly},
 };
@@ -219,7 +220,7 @@ impl Station {
         match header.protocol() {
             IpNumber::ICMP => self.receive_icmp(header, payload, receivers, now),
             IpNumber::UDP => {
-                let named = payload.get(8..).and_then(flow::read_payload);
+                let named = payload.get(8..).and_then(flow_payload::read);
                 let found = named.and_then(|(id, sequence)| Some((receivers.flows.get_mut(id.0)?, sequence)));
                 match found.filter(|(flow, _)| flow.spec.to == self.id) {
                     Some((flow, sequence)) => flow.receive(packet, sequence, now),
