@@ -3,6 +3,7 @@
 //! Context: thread, except [`router`], which any context may call.
 
 use alloc::boxed::Box;
+use core::time::Duration;
 
 use arp::ArpConfig;
 use ksync::{Once, SpinLock, cpu::CpuId, rcu::Domain};
@@ -13,6 +14,8 @@ use machine::{
 };
 use pktbuf::{FRAME_STRIDE, PacketPool};
 use router::{Router, RouterError, Worker, WorkerConfig};
+
+use crate::threads;
 
 /// Frames for the machine itself and for every card: two rings of 256, a cache of 128, and as much again in flight.
 const FRAMES_BASE: usize = 1024;
@@ -72,6 +75,28 @@ pub(crate) fn router() -> Option<&'static Router> {
 /// Returns the packet pool.
 pub(crate) fn pool() -> Option<&'static PacketPool> {
     POOL.get()
+}
+
+/// How long a change waits for its turn, and how often it looks.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Asks the router for something that one thread at a time may ask for: waits while another is at it (the callouts look at
+/// the links ten times a second), for a second at most.
+///
+/// # Errors
+/// Those of `ask`; [`RouterError::Busy`] when the patience ran out.
+///
+/// # Context
+/// Thread; sleeps.
+pub(crate) fn in_turn<R>(mut ask: impl FnMut() -> Result<R, RouterError>) -> Result<R, RouterError> {
+    let until = time::now() + PATIENCE;
+    loop {
+        match ask() {
+            Err(RouterError::Busy) if time::now() < until => threads::sleep(LOOK),
+            answer => return answer,
+        }
+    }
 }
 
 /// Makes a worker for a thread bound to `cpu`.

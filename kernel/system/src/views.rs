@@ -51,7 +51,7 @@ fn version(out: &mut String) -> fmt::Result {
 }
 
 fn interfaces(router: &'static Router, out: &mut String) -> fmt::Result {
-    let Ok(interfaces) = router.interfaces() else { return writeln!(out, "busy, try again") };
+    let Ok(interfaces) = net::in_turn(|| router.interfaces()) else { return writeln!(out, "busy, try again") };
     for status in interfaces {
         let (port, s) = (&status.interface, status.interface.statistics());
         let state = match (status.enabled, status.up) {
@@ -172,7 +172,7 @@ fn arp(router: &'static Router, out: &mut String) -> fmt::Result {
 }
 
 fn routes(router: &'static Router, out: &mut String) -> fmt::Result {
-    let Ok(routes) = router.routes() else { return writeln!(out, "busy, try again") };
+    let Ok(routes) = net::in_turn(|| router.routes()) else { return writeln!(out, "busy, try again") };
     for route in routes {
         let name =
             if route.next_hop.uses_interface() { services::interface_name(route.next_hop.out) } else { "-".into() };
@@ -228,14 +228,15 @@ fn memory(out: &mut String) -> fmt::Result {
 /// Prints all settings with their values.
 pub(crate) fn sysctls() {
     for sysctl in SYSCTLS {
-        let value = net::router().and_then(|router| router.sysctl_get(sysctl.name).ok()).unwrap_or_default();
+        let value =
+            net::router().and_then(|router| net::in_turn(|| router.sysctl_get(sysctl.name)).ok()).unwrap_or_default();
         print(format_args!("{}={value}  # {}\n", sysctl.name, sysctl.description));
     }
 }
 
 /// Prints one setting.
 pub(crate) fn sysctl(name: &str) {
-    match net::router().map(|router| router.sysctl_get(name)) {
+    match net::router().map(|router| net::in_turn(|| router.sysctl_get(name))) {
         Some(Ok(value)) => print(format_args!("{name}={value}\n")),
         Some(Err(error)) => print(format_args!("sysctl: {name}: {error}\n")),
         None => print(format_args!("sysctl: no data path\n")),
@@ -245,8 +246,8 @@ pub(crate) fn sysctl(name: &str) {
 /// Changes one setting.
 pub(crate) fn set_sysctl(name: &str, value: &str) {
     let Some(router) = net::router() else { return print(format_args!("sysctl: no data path\n")) };
-    let before = router.sysctl_get(name).unwrap_or_default();
-    match router.sysctl_set(name, value) {
+    let before = net::in_turn(|| router.sysctl_get(name)).unwrap_or_default();
+    match net::in_turn(|| router.sysctl_set(name, value)) {
         Ok(()) => print(format_args!("{name}: {before} -> {value}\n")),
         Err(error) => print(format_args!("sysctl: {name}: {error}\n")),
     }
@@ -257,7 +258,7 @@ pub(crate) fn add_route(prefix: &str, gateway: Option<Ipv4Addr>) {
     let Some(router) = net::router() else { return print(format_args!("route: no data path\n")) };
     let Ok(parsed) = prefix.parse() else { return print(format_args!("route: {prefix}: not an IPv4 prefix\n")) };
     let target = gateway.map_or(RouteTarget::Blackhole, RouteTarget::Via);
-    match router.add_routes([(parsed, target)]) {
+    match net::in_turn(|| router.add_routes([(parsed, target)])) {
         Ok(()) => print(format_args!("add net {parsed}\n")),
         Err(error) => print(format_args!("route: {prefix}: {error}\n")),
     }
@@ -267,7 +268,7 @@ pub(crate) fn add_route(prefix: &str, gateway: Option<Ipv4Addr>) {
 pub(crate) fn delete_route(prefix: &str) {
     let Some(router) = net::router() else { return print(format_args!("route: no data path\n")) };
     let Ok(parsed) = prefix.parse() else { return print(format_args!("route: {prefix}: not an IPv4 prefix\n")) };
-    match router.remove_routes([parsed]) {
+    match net::in_turn(|| router.remove_routes([parsed])) {
         Ok(()) => print(format_args!("delete net {parsed}\n")),
         Err(error) => print(format_args!("route: {prefix}: {error}\n")),
     }
