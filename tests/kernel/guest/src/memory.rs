@@ -91,7 +91,9 @@ fn heap_exhaustion_is_an_error_and_passes() -> Outcome {
     }
     ensure!(!blocks.is_empty() && blocks.len() < blocks.capacity(), "{} blocks", blocks.len());
     ensure!(heap::try_vec::<u8>(100_000).is_err(), "a full heap answered");
-    ensure!(heap::try_box([0_u8; 200]).is_ok(), "a small allocation fails in the rest");
+    // How much is left beside the blocks depends on the machine's memory; with one block given back, a small one must fit.
+    drop(blocks.pop());
+    ensure!(heap::try_box([0_u8; 200]).is_ok(), "a small allocation fails beside a freed block: {}", heap::usage());
     let full = heap::usage();
     // The terabyte, the block that did not fit and the one after it; what has no size at all is not asked of the heap.
     ensure!(full.failures == before.failures + 3, "failures are not counted: {full}");
