@@ -12,7 +12,7 @@ use router::Worker;
 use shutdown::Exit;
 
 use crate::{
-    ping, power,
+    ping, power, services,
     threads::{self, Thread},
     views,
 };
@@ -65,7 +65,15 @@ fn execute(line: &str, worker: Option<&mut Worker>) {
     }
 }
 
+/// Whether a command changes or sends something, which a shutdown refuses.
+const fn is_work(command: &Command) -> bool {
+    matches!(command, Command::Ping { .. } | Command::SysctlSet(..) | Command::RouteAdd(..) | Command::RouteDelete(_))
+}
+
 fn perform(command: Command, worker: Option<&mut Worker>) {
+    if services::refuses_work() && is_work(&command) {
+        return print(format_args!("refused: the router is shutting down\n"));
+    }
     match command {
         Command::Nothing => {}
         Command::Help => print(format_args!("{HELP}\n")),

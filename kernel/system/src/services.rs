@@ -34,6 +34,8 @@ static PORTS: Once<Vec<Arc<Port>>> = Once::new();
 static EVENTS: SpinLock<Vec<Arc<Event>>> = SpinLock::new(Vec::new());
 static HOSTNAME: Once<String> = Once::new();
 
+/// The shutdown has been announced.
+static REFUSING: AtomicBool = AtomicBool::new(false);
 /// Threads that must end before DMA stops.
 static ENDING: AtomicBool = AtomicBool::new(false);
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -153,9 +155,16 @@ fn netisr(mut worker: Worker, workstream: usize) {
     }
 }
 
-/// Refuses new work from the console: the first rung of the ladder. The router refuses by itself once it is closed.
+/// Refuses new work from the console from now on: the first rung of the ladder.
 pub(crate) fn refuse_new_work() {
+    // ORDERING: relaxed; a command that is under way finishes, the next one sees it.
+    REFUSING.store(true, Ordering::Relaxed);
     log::info!("shutdown: no more configuration");
+}
+
+/// Returns whether the machine is shutting down, so that nothing may be changed or sent from the console.
+pub(crate) fn refuses_work() -> bool {
+    REFUSING.load(Ordering::Relaxed)
 }
 
 /// Ends the callouts, the netisr threads and the events that belong to no card; answers whether all did by `deadline`.
