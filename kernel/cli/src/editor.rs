@@ -1,21 +1,26 @@
 //! A line editor for a serial line: emacs keys, arrows, history; asks nothing of the terminal.
 //!
 //! It never queries the terminal (no cursor reports), so that a dumb terminal, a log file or a test script on the other
-//! end sees just the prompt and the echo. Redraws use `CR`, `ESC [ K` and plain text only.
+//! end sees just the prompt and the echo. Redraws use `CR`, `ESC [ K` and plain text only. Nothing is allocated: the
+//! debugger edits its lines with this too, and there the heap may be locked by a processor that has been stopped.
 
-use alloc::{collections::VecDeque, string::String};
 use core::fmt::{self, Write};
 
+use arrayvec::ArrayVec;
+
 /// The longest line, in characters; what is typed past it rings the bell.
-const LINE_MAX: usize = 256;
-/// How many lines the history keeps.
-const HISTORY_MAX: usize = 32;
+pub const LINE_MAX: usize = 256;
+/// How many lines the history keeps unless the editor's type says otherwise.
+pub const HISTORY_MAX: usize = 32;
+
+/// A line of printable ASCII, so byte and character positions agree.
+type Line = ArrayVec<u8, LINE_MAX>;
 
 /// What a byte completed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// A whole line, without its end.
-    Line(String),
+    /// A whole line: see [`LineEditor::entered`].
+    Line,
     /// Control-C: the line was dropped.
     Interrupt,
 }
@@ -30,15 +35,17 @@ enum Escape {
     Bracket(u8),
 }
 
-/// The line being typed, its cursor, and the lines before it.
+/// The line being typed, its cursor, and the `HISTORY` lines before it. About as large as its history: 260 octets a line.
 #[derive(Debug)]
-pub struct LineEditor {
+pub struct LineEditor<const HISTORY: usize = HISTORY_MAX> {
     prompt: &'static str,
-    /// Printable ASCII only, so byte and character positions agree.
-    line: String,
+    line: Line,
+    /// The line that was ended last.
+    entered: Line,
     /// Always `<= line.len()`.
     cursor: usize,
-    history: VecDeque<String>,
+    /// Oldest first.
+    history: ArrayVec<Line, HISTORY>,
     /// Position in the history while it is browsed; `history.len()` is the line being typed.
     browsing: usize,
     escape: Escape,
@@ -46,19 +53,26 @@ pub struct LineEditor {
     after_cr: bool,
 }
 
-impl LineEditor {
+impl<const HISTORY: usize> LineEditor<HISTORY> {
     /// Makes an editor that shows `prompt`.
     #[must_use]
     pub const fn new(prompt: &'static str) -> Self {
         Self {
             prompt,
-            line: String::new(),
+            line: Line::new_const(),
+            entered: Line::new_const(),
             cursor: 0,
-            history: VecDeque::new(),
+            history: ArrayVec::new_const(),
             browsing: 0,
             escape: Escape::None,
             after_cr: false,
         }
+    }
+
+    /// Returns the line that the last [`Input::Line`] ended, without its end.
+    #[must_use]
+    pub fn entered(&self) -> &str {
+        text(&self.entered)
     }
 
     /// Writes the prompt and what is typed so far (for a fresh line, or after other output went over it).
@@ -66,7 +80,7 @@ impl LineEditor {
     /// # Errors
     /// Passes on the error of `out`.
     pub fn redraw(&self, out: &mut dyn Write) -> fmt::Result {
-        write!(out, "\r{}{}\x1b[K", self.prompt, self.line)?;
+        write!(out, "\r{}{}\x1b[K", self.prompt, text(&self.line))?;
         for _ in self.cursor..self.line.len() {
             out.write_char('\x08')?;
         }
@@ -94,7 +108,8 @@ impl LineEditor {
             (Escape::None, b'\r' | b'\n') => {
                 self.after_cr = byte == b'\r';
                 out.write_str("\r\n")?;
-                return Ok(Some(Input::Line(self.finish())));
+                self.finish();
+                return Ok(Some(Input::Line));
             }
             (Escape::None, 0x03) => {
                 out.write_str("^C\r\n")?;
@@ -109,17 +124,17 @@ impl LineEditor {
     }
 
     /// Ends the line: remembers it and starts an empty one.
-    fn finish(&mut self) -> String {
-        let line = core::mem::take(&mut self.line);
+    fn finish(&mut self) {
+        self.entered = core::mem::take(&mut self.line);
         self.cursor = 0;
-        if !line.trim().is_empty() && self.history.back() != Some(&line) {
-            if self.history.len() == HISTORY_MAX {
-                self.history.pop_front();
+        if !self.entered().trim().is_empty() && self.history.last() != Some(&self.entered) {
+            if self.history.is_full() {
+                self.history.pop_at(0);
             }
-            self.history.push_back(line.clone());
+            // Only a history of no lines at all is still full.
+            let _ = self.history.try_push(self.entered.clone());
         }
         self.browsing = self.history.len();
-        line
     }
 
     /// A control key or a character.
@@ -147,9 +162,10 @@ impl LineEditor {
             0x10 => self.browse(false),
             0x0e => self.browse(true),
             0x0c => {}
-            b' '..=b'~' if self.line.len() >= LINE_MAX => return out.write_char('\x07'),
             character @ b' '..=b'~' => {
-                self.line.insert(self.cursor, char::from(character));
+                if self.line.try_insert(self.cursor, character).is_err() {
+                    return out.write_char('\x07');
+                }
                 self.cursor += 1;
                 if self.cursor == self.line.len() {
                     return out.write_char(char::from(character));
@@ -183,7 +199,7 @@ impl LineEditor {
     }
 
     fn delete_word(&mut self) {
-        let head = self.line.get(..self.cursor).unwrap_or_default();
+        let head = text(&self.line).get(..self.cursor).unwrap_or_default();
         let trimmed = head.trim_end();
         let start = trimmed.rfind(' ').map_or(0, |space| space + 1);
         self.line.drain(start..self.cursor);
@@ -201,38 +217,54 @@ impl LineEditor {
     }
 }
 
+fn text(line: &Line) -> &str {
+    core::str::from_utf8(line).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     extern crate std;
     use super::*;
     use proptest::prelude::*;
-    use std::vec::Vec;
+    use std::{
+        string::{String, ToString},
+        vec::Vec,
+    };
 
-    fn type_all(editor: &mut LineEditor, bytes: &[u8]) -> (Vec<Input>, String) {
-        let mut echo = String::new();
-        let inputs = bytes.iter().filter_map(|byte| editor.push(*byte, &mut echo).unwrap()).collect();
+    type Editor = LineEditor<HISTORY_MAX>;
+
+    /// Types `bytes`; returns the lines they ended (`None`: dropped by ^C) and the echo.
+    fn type_all<const N: usize>(editor: &mut LineEditor<N>, bytes: &[u8]) -> (Vec<Option<String>>, String) {
+        let (mut inputs, mut echo) = (Vec::new(), String::new());
+        for byte in bytes {
+            match editor.push(*byte, &mut echo).unwrap() {
+                Some(Input::Line) => inputs.push(Some(editor.entered().to_string())),
+                Some(Input::Interrupt) => inputs.push(None),
+                None => {}
+            }
+        }
         (inputs, echo)
     }
 
     fn line_of(bytes: &[u8]) -> String {
-        let (inputs, _) = type_all(&mut LineEditor::new("> "), bytes);
+        let (inputs, _) = type_all(&mut Editor::new("> "), bytes);
         match inputs.as_slice() {
-            [Input::Line(line)] => line.clone(),
+            [Some(line)] => line.clone(),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn plain_typing_is_echoed_and_returned() {
-        let (inputs, echo) = type_all(&mut LineEditor::new("> "), b"show arp\r");
-        assert_eq!(inputs, [Input::Line("show arp".into())]);
+        let (inputs, echo) = type_all(&mut Editor::new("> "), b"show arp\r");
+        assert_eq!(inputs, [Some("show arp".into())]);
         assert_eq!(echo, "show arp\r\n");
     }
 
     #[test]
     fn cr_lf_ends_one_line_not_two() {
-        let (inputs, _) = type_all(&mut LineEditor::new("> "), b"a\r\nb\nc\r\n");
-        assert_eq!(inputs, [Input::Line("a".into()), Input::Line("b".into()), Input::Line("c".into())]);
+        let (inputs, _) = type_all(&mut Editor::new("> "), b"a\r\nb\nc\r\n");
+        assert_eq!(inputs, [Some("a".into()), Some("b".into()), Some("c".into())]);
     }
 
     #[test]
@@ -249,27 +281,43 @@ mod tests {
 
     #[test]
     fn history_brings_back_earlier_lines() {
-        let mut editor = LineEditor::new("> ");
+        let mut editor = Editor::new("> ");
         type_all(&mut editor, b"one\rtwo\r");
         let (inputs, _) = type_all(&mut editor, b"\x1b[A\x1b[A\r");
-        assert_eq!(inputs, [Input::Line("one".into())]);
+        assert_eq!(inputs, [Some("one".into())]);
         let (inputs, _) = type_all(&mut editor, b"\x1b[A\x1b[B\r");
-        assert_eq!(inputs, [Input::Line("".into())]);
+        assert_eq!(inputs, [Some("".into())]);
+    }
+
+    #[test]
+    fn a_full_history_forgets_its_oldest_line_and_a_history_of_none_keeps_none() {
+        let mut editor = LineEditor::<2>::new("> ");
+        let (inputs, _) = type_all(&mut editor, b"one\rtwo\rthree\r\x10\x10\x10\r");
+        assert_eq!(inputs.last(), Some(&Some("two".into())));
+        let (inputs, _) = type_all(&mut LineEditor::<0>::new("> "), b"one\r\x10\r");
+        assert_eq!(inputs, [Some("one".into()), Some("".into())]);
+    }
+
+    #[test]
+    fn a_line_that_is_full_rings_the_bell() {
+        let (_, echo) = type_all(&mut Editor::new("> "), &[b'a'; LINE_MAX + 1]);
+        assert!(echo.ends_with('\x07') && echo.len() == LINE_MAX + 1, "{echo:?}");
     }
 
     #[test]
     fn control_c_drops_the_line() {
-        let (inputs, _) = type_all(&mut LineEditor::new("> "), b"reboot\x03ok\r");
-        assert_eq!(inputs, [Input::Interrupt, Input::Line("ok".into())]);
+        let (inputs, _) = type_all(&mut Editor::new("> "), b"reboot\x03ok\r");
+        assert_eq!(inputs, [None, Some("ok".into())]);
     }
 
     proptest! {
         #[test]
         fn any_bytes_leave_a_printable_bounded_line(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
-            let mut editor = LineEditor::new("> ");
+            let mut editor = Editor::new("> ");
             let mut sink = String::new();
             for byte in bytes {
-                if let Some(Input::Line(line)) = editor.push(byte, &mut sink).unwrap() {
+                if let Some(Input::Line) = editor.push(byte, &mut sink).unwrap() {
+                    let line = editor.entered();
                     prop_assert!(line.len() <= LINE_MAX && line.bytes().all(|b| (b' '..=b'~').contains(&b)));
                 }
                 prop_assert!(editor.cursor <= editor.line.len() && editor.history.len() <= HISTORY_MAX);

@@ -4,7 +4,7 @@
 //! runs the console thread. Key types: [`LineEditor`], [`Command`], [`ParseError`].
 //!
 //! # Context
-//! Thread context; allocates, never blocks.
+//! Thread context; [`Command::parse`] allocates, [`LineEditor`] does not; neither blocks.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -15,4 +15,4 @@ mod command;
 mod editor;
 
 pub use command::{Command, HELP, ParseError, RouteTarget, View};
-pub use editor::{Input, LineEditor};
+pub use editor::{HISTORY_MAX, Input, LINE_MAX, LineEditor};

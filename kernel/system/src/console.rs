@@ -3,6 +3,7 @@
 //! Input arrives by interrupt (`irq4: uart0`), whose filter moves octets into the console's queue and wakes this thread;
 //! where the line cannot be routed, the thread polls. Commands answer on the same line.
 
+use alloc::boxed::Box;
 use core::{fmt::Write, time::Duration};
 
 use cli::{Command, HELP, Input, LineEditor, RouteTarget, View};
@@ -32,7 +33,8 @@ pub(crate) fn wake() {
 /// Reads commands for ever. The body of the console thread; `worker` sends its pings.
 pub(crate) fn run(prompt: &'static str, interrupts: bool, mut worker: Option<Worker>) -> ! {
     READER.call_once(threads::current);
-    let mut editor = LineEditor::new(prompt);
+    // With its history it is larger than one wants on a thread's stack.
+    let mut editor: Box<LineEditor> = Box::new(LineEditor::new(prompt));
     let mut out = Printer;
     let _ = editor.redraw(&mut out);
     loop {
@@ -41,7 +43,7 @@ pub(crate) fn run(prompt: &'static str, interrupts: bool, mut worker: Option<Wor
             continue;
         };
         match editor.push(octet, &mut out) {
-            Ok(Some(Input::Line(line))) => execute(&line, worker.as_mut()),
+            Ok(Some(Input::Line)) => execute(editor.entered(), worker.as_mut()),
             Ok(Some(Input::Interrupt)) => {}
             Ok(None) | Err(_) => continue,
         }
