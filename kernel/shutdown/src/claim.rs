@@ -1,8 +1,10 @@
-//! Who shuts the machine down, and what two concurrent requests become.
+//! Who shuts the machine down, and what several requests become.
 //!
-//! One atomic word holds the strongest request so far and whether an owner exists. The first caller becomes the owner;
-//! every later caller only strengthens the request (halt < reboot < power off < panic) and goes home.
-//! Source: race classes R10 and R11 (two CPUs ask at once; panic during a shutdown).
+//! One atomic word holds the strongest request so far (halt < reboot < power off < panic), whether somebody walks the
+//! ladder, and whether the exit has been settled. Every caller of [`Claim::request`] strengthens the word and goes home;
+//! exactly one [`Owner`] comes out of [`Claim::begin`], and without an owner there is no ladder. A panic never walks: once it
+//! has asked, `begin` gives nobody the ladder, and a ladder that is under way finds out at its next stage.
+//! Source: race classes R10 and R11 (two CPUs ask at once; panic during a shutdown, shutdown during a panic).
 
 use ksync::atomic::{AtomicU32, Ordering};
 
@@ -22,7 +24,7 @@ pub enum Exit {
 
 impl Exit {
     const fn from_word(word: u32) -> Option<Self> {
-        match word {
+        match word & EXIT {
             1 => Some(Self::Halt),
             2 => Some(Self::Reboot),
             3 => Some(Self::PowerOff),
@@ -43,22 +45,31 @@ impl Exit {
     }
 }
 
+/// The bits of the word that hold an [`Exit`]; none set while nobody asked.
+const EXIT: u32 = 0xFF;
+/// An [`Owner`] has been made.
+const WALKED: u32 = 1 << 8;
+/// The owner has decided what is carried out.
+const SETTLED: u32 = 1 << 9;
+
 /// What a request became.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimed {
-    /// The caller is the owner: it runs the ladder.
+    /// The caller was the first: it sees to it that somebody walks the ladder.
     Owner,
-    /// Another caller owns the shutdown; the strongest request of all callers is carried out.
+    /// Somebody had asked before; the strongest request of all callers is carried out.
     Merged(Exit),
+    /// The exit was settled before this request came: this one is carried out, whatever was asked.
+    TooLate(Exit),
 }
 
 /// The machine's one shutdown claim.
 ///
 /// # Context
-/// Either; never blocks.
+/// Any, NMI included; never blocks.
 #[derive(Debug)]
 pub struct Claim {
-    /// The strongest request so far as a number; 0 while nobody asked.
+    /// An [`Exit`] and the bits above.
     word: AtomicU32,
 }
 
@@ -85,12 +96,16 @@ impl Claim {
 
     /// Asks for `exit`. Exactly one caller ever becomes [`Claimed::Owner`].
     pub fn request(&self, exit: Exit) -> Claimed {
-        // ORDERING: acquire-release pairs with the same operation of a concurrent caller: the owner's later read in
-        // `strongest` sees every request merged before it, and a merged caller sees that an owner exists.
-        let before = self.word.fetch_max(exit as u32, Ordering::AcqRel);
-        match Exit::from_word(before) {
-            None => Claimed::Owner,
-            Some(earlier) => Claimed::Merged(earlier.max(exit)),
+        let stronger = |word: u32| match Exit::from_word(word) {
+            _ if word & SETTLED != 0 => None,
+            Some(earlier) => Some((word & !EXIT) | earlier.max(exit) as u32),
+            None => Some(word | exit as u32),
+        };
+        // ORDERING: acquire-release pairs with the same operation of a concurrent caller, of `begin` and of `settle`: the
+        // owner sees every request merged before it looks, and a merged caller sees that an owner exists.
+        match self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, stronger) {
+            Ok(before) => Exit::from_word(before).map_or(Claimed::Owner, |earlier| Claimed::Merged(earlier.max(exit))),
+            Err(settled) => Claimed::TooLate(Exit::from_word(settled).unwrap_or(exit)),
         }
     }
 
@@ -100,13 +115,54 @@ impl Claim {
         // ORDERING: pairs with the release half of `request`.
         Exit::from_word(self.word.load(Ordering::Acquire))
     }
+
+    /// Takes the right to walk the ladder. `None` while nobody has asked, after somebody else has taken it, and for ever once
+    /// a panic has asked.
+    #[must_use]
+    pub fn begin(&self) -> Option<Owner<'_>> {
+        let walk = |word: u32| match Exit::from_word(word) {
+            None | Some(Exit::Panic) => None,
+            Some(_) if word & WALKED != 0 => None,
+            Some(_) => Some(word | WALKED),
+        };
+        // ORDERING: as in `request`.
+        let before = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, walk).ok()?;
+        let asked = Exit::from_word(before)?;
+        Some(Owner { claim: self, asked })
+    }
+}
+
+/// The right to walk the ladder: one per [`Claim`], made by [`Claim::begin`] only, given up to the ladder.
+#[derive(Debug)]
+pub struct Owner<'c> {
+    claim: &'c Claim,
+    asked: Exit,
+}
+
+impl Owner<'_> {
+    /// Returns what was asked for when the walk began; later requests may have strengthened it.
+    #[must_use]
+    pub const fn asked(&self) -> Exit {
+        self.asked
+    }
+
+    /// Returns whether a panic has taken the machine away from the ladder.
+    #[must_use]
+    pub fn is_preempted(&self) -> bool {
+        self.claim.strongest() == Some(Exit::Panic)
+    }
+
+    /// Decides which exit is carried out: the strongest that was asked for until now. Whoever asks later is told so.
+    pub(crate) fn settle(&self) -> Exit {
+        // ORDERING: as in `request`: of a request and this, one is first, and the other knows.
+        let before = self.claim.word.fetch_or(SETTLED, Ordering::AcqRel);
+        Exit::from_word(before).unwrap_or(self.asked)
+    }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    extern crate std;
     use super::*;
-    use std::{sync::Arc, thread, vec::Vec};
 
     #[test]
     fn first_caller_owns_and_later_ones_strengthen() {
@@ -119,20 +175,29 @@ mod tests {
     }
 
     #[test]
-    fn of_many_callers_exactly_one_is_the_owner() {
-        for _ in 0..200 {
-            let claim = Arc::new(Claim::new());
-            let exits = [Exit::Halt, Exit::Reboot, Exit::PowerOff, Exit::Panic];
-            let callers: Vec<_> = exits
-                .into_iter()
-                .map(|exit| {
-                    let claim = Arc::clone(&claim);
-                    thread::spawn(move || claim.request(exit))
-                })
-                .collect();
-            let owners = callers.into_iter().map(|c| c.join().unwrap());
-            assert_eq!(owners.filter(|c| *c == Claimed::Owner).count(), 1);
-            assert_eq!(claim.strongest(), Some(Exit::Panic));
-        }
+    fn nobody_walks_before_a_request_nor_twice_nor_under_a_panic() {
+        let claim = Claim::new();
+        assert!(claim.begin().is_none());
+        claim.request(Exit::Reboot);
+        let owner = claim.begin().expect("asked for");
+        assert!(claim.begin().is_none() && !owner.is_preempted());
+        assert_eq!(claim.request(Exit::Panic), Claimed::Merged(Exit::Panic));
+        assert!(owner.is_preempted());
+
+        let panicking = Claim::new();
+        panicking.request(Exit::Panic);
+        assert_eq!(panicking.request(Exit::Reboot), Claimed::Merged(Exit::Panic));
+        assert!(panicking.begin().is_none());
+    }
+
+    #[test]
+    fn a_request_after_the_exit_is_settled_is_told_what_is_carried_out() {
+        let claim = Claim::new();
+        claim.request(Exit::Reboot);
+        let owner = claim.begin().expect("asked for");
+        claim.request(Exit::Halt);
+        assert_eq!((owner.asked(), owner.settle()), (Exit::Reboot, Exit::Reboot));
+        assert_eq!(claim.request(Exit::PowerOff), Claimed::TooLate(Exit::Reboot));
+        assert_eq!(claim.strongest(), Some(Exit::Reboot));
     }
 }

@@ -1,98 +1,64 @@
-//! What the sequencer asks of a device and of the machine around it.
+//! What the sequencer asks of a device, and the proofs that change hands.
 //!
-//! The traits are split where the proof changes hands: everything in [`Quiesce`] may be asked of a device whose
-//! neighbours still run; everything in [`Teardown`] demands a token that says they do not.
+//! The traits are split where a proof changes hands: everything in [`Quiesce`] may be asked of a device whose neighbours
+//! still run; what frees or stops in [`Teardown`] demands a token that says they do not.
 
+use crate::fault::{Fault, Forced};
 use core::fmt;
 use ksync::time::Instant;
 
 /// Proof that every interrupt thread, timer and deferred callback has acknowledged its end by itself.
 ///
-/// Made only by [`crate::Ladder::join`], and only when nothing was left running.
+/// Made only by the ladder's stage `join`, and only when nothing was left running.
 #[derive(Debug)]
 pub struct AllJoined(pub(crate) ());
 
-/// Proof that every device's DMA has stopped, after everything had joined.
+/// Proof that a device's DMA has stopped, after everything that could give it more to do had joined.
+///
+/// Made only by the ladder's stage `stop DMA`, one for each device that acknowledged; taken by value, so that it lets one
+/// device's memory go, once.
 #[derive(Debug)]
-pub struct AllStopped(pub(crate) ());
+pub struct DeviceStopped(pub(crate) ());
 
-/// Whether a thing that is waited for is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// Nothing is left.
-    Idle,
-    /// So many items (frames, descriptors) are still inside.
-    Busy(usize),
-}
-
-/// Why a device failed a stage. The sequencer prints it with the device's name and goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Did not finish within the stage's budget.
-    TimedOut,
-    /// The interrupt mask did not read back as written.
-    StillUnmasked,
-    /// An interrupt thread, timer or callback did not acknowledge its end.
-    Wedged,
-    /// The device did not acknowledge that its DMA stopped.
-    DmaRunning,
-    /// The device reads all ones: it is gone.
-    Gone,
-    /// DMA resources are still live.
-    Busy(Residue),
-    /// Bus mastering did not read back as off.
-    BusMasterOn,
-    /// So many CPUs did not confirm that they are parked.
-    CpusRunning(usize),
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TimedOut => f.write_str("timed out"),
-            Self::StillUnmasked => f.write_str("interrupt mask did not take"),
-            Self::Wedged => f.write_str("does not acknowledge its end"),
-            Self::DmaRunning => f.write_str("does not acknowledge that DMA stopped"),
-            Self::Gone => f.write_str("is gone (reads all ones)"),
-            Self::Busy(residue) => write!(f, "still live: {residue}"),
-            Self::BusMasterOn => f.write_str("bus mastering is still on"),
-            Self::CpusRunning(count) => write!(f, "{count} CPUs did not park"),
-        }
-    }
-}
-
-/// DMA resources that exist.
+/// Frames that are still inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Residue {
-    /// Tags not destroyed.
-    pub tags: usize,
-    /// Maps not destroyed.
-    pub maps: usize,
-    /// Coherent memory blocks not freed.
-    pub memories: usize,
+pub struct Pending {
+    /// Received, not yet looked at: in the receive ring.
+    pub received: usize,
+    /// Accepted, not yet on the wire: in the transmit ring.
+    pub unsent: usize,
 }
 
-impl Residue {
-    /// Returns whether nothing is left.
+impl Pending {
+    /// Returns whether nothing is inside.
     #[must_use]
     pub const fn is_zero(&self) -> bool {
-        self.tags == 0 && self.maps == 0 && self.memories == 0
+        self.received == 0 && self.unsent == 0
     }
 }
 
-impl fmt::Display for Residue {
+impl fmt::Display for Pending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} tags, {} maps, {} memories", self.tags, self.maps, self.memories)
+        write!(f, "{} received, {} unsent", self.received, self.unsent)
     }
 }
 
 /// What may be asked of a device while others still run.
 ///
 /// # Context
-/// Thread context, from the sequencer's thread only; no method may block longer than its deadline says.
+/// Thread context, from the sequencer's thread only. A method may run past its deadline by one bounded wait for the
+/// hardware ([`Budgets::call`](crate::Budgets::call)), no longer; a method without a deadline by the same, from its start.
 pub trait Quiesce {
     /// Returns the device's name, as in `em0`.
     fn name(&self) -> &str;
+
+    /// Writes the name of the thread that serves the device, as in `irq11: em0`.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn thread(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        out.write_str(self.name())
+    }
 
     /// Closes reception at the wire. What was received before stays valid. Called once.
     ///
@@ -100,8 +66,8 @@ pub trait Quiesce {
     /// [`Fault::Gone`] when the device no longer answers.
     fn close_ingress(&mut self) -> Result<(), Fault>;
 
-    /// Returns how much received or queued work the device still holds: receive ring, transmit ring. Called repeatedly.
-    fn drain(&mut self) -> Progress;
+    /// Returns what the device still holds. Called repeatedly; may take finished frames out of the transmit ring.
+    fn pending(&mut self) -> Pending;
 
     /// Masks the device's interrupts at the device, then at the interrupt controller, and reads back.
     ///
@@ -109,12 +75,25 @@ pub trait Quiesce {
     /// [`Fault::StillUnmasked`], [`Fault::Gone`].
     fn mask(&mut self) -> Result<(), Fault>;
 
+    /// Asks the device's threads to end, without waiting: all devices are asked before the first is waited for, so that one
+    /// that does not answer uses up nobody else's time.
+    fn begin_join(&mut self) {}
+
     /// Waits until every interrupt thread of the device acknowledged its end, then masks once more (a thread that was
     /// at its end may have re-armed the line: race class R20).
     ///
     /// # Errors
     /// [`Fault::Wedged`] when the deadline passes first.
     fn join(&mut self, deadline: Instant) -> Result<(), Fault>;
+
+    /// Refuses to send anything new, with the refusal counted; what the transmit ring holds still goes out. Called after the
+    /// threads have joined, so that only what nobody joins (a command on the console) can be refused.
+    fn close_egress(&mut self) {}
+
+    /// Says what is known about why the device failed a stage: a line or more, such as a backtrace of its thread.
+    fn explain(&mut self, fault: Fault, say: &mut dyn FnMut(fmt::Arguments<'_>)) {
+        let _ = (fault, say);
+    }
 }
 
 /// What may be asked of a device only after everything has joined.
@@ -122,58 +101,22 @@ pub trait Teardown: Quiesce {
     /// Stops the device's DMA, acknowledged by the device or by its reset.
     ///
     /// # Errors
-    /// [`Fault::DmaRunning`] or [`Fault::Gone`]; the device is then quarantined: its memory is never freed.
-    fn stop_dma(&mut self, joined: &AllJoined) -> Result<(), Fault>;
+    /// [`Fault::DmaRunning`], [`Fault::Gone`], or [`Fault::SentLate`] if it sent anything after its ring was last found empty.
+    fn stop_dma(&mut self, joined: &AllJoined, deadline: Instant) -> Result<(), Fault>;
 
-    /// Stops what can be stopped while something else is still running: best effort, frees nothing.
-    fn force_stop(&mut self);
+    /// Stops by force what did not stop, or must stop while something else is still running: one step after the other until one
+    /// is known to have worked. Frees nothing; the device's memory is in quarantine from here on.
+    fn force_stop(&mut self) -> Forced;
 
     /// Frees what DMA used: maps, then memory, then child tags, then the parent tag.
     ///
     /// # Errors
     /// [`Fault::Busy`] naming what is live.
-    fn tear_down(&mut self, stopped: &AllStopped) -> Result<(), Fault>;
+    fn tear_down(&mut self, stopped: DeviceStopped) -> Result<(), Fault>;
 
     /// Switches bus mastering off and reads it back.
     ///
     /// # Errors
     /// [`Fault::BusMasterOn`].
     fn bus_master_off(&mut self) -> Result<(), Fault>;
-}
-
-/// The machine around the devices.
-pub trait Plant {
-    /// Returns the time since boot.
-    fn now(&self) -> Instant;
-
-    /// Gives the CPU away for about a millisecond.
-    fn relax(&self);
-
-    /// Prints one line, at once.
-    fn say(&self, line: fmt::Arguments<'_>);
-
-    /// Announces the shutdown: refuses new work from configuration and console.
-    fn announce(&self);
-
-    /// Returns how many frames wait in queues that belong to no device (netisr).
-    fn queued(&self) -> Progress;
-
-    /// Empties the queues that cannot drain by themselves (ARP hold), counting each frame with its cause; returns how
-    /// many there were.
-    fn flush_held(&self) -> usize;
-
-    /// Ends and joins the machine's own timers, callouts and queue threads.
-    ///
-    /// # Errors
-    /// [`Fault::Wedged`] when one does not answer by the deadline.
-    fn join_callouts(&self, deadline: Instant) -> Result<(), Fault>;
-
-    /// Returns the DMA resources that exist in the whole machine.
-    fn residue(&self) -> Residue;
-
-    /// Stops every other CPU and waits until each confirmed by its APIC id; returns how many did.
-    ///
-    /// # Errors
-    /// [`Fault::CpusRunning`].
-    fn park_cpus(&self) -> Result<usize, Fault>;
 }

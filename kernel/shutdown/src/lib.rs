@@ -5,19 +5,28 @@
 //! *any* device enters the next, and the order is a matter of types:
 //!
 //! ```text
-//! claim → Announced → IngressClosed → Drained → Masked → Joined → Stopped → TornDown → Quiet → Parked → exit
+//! Owner → Claimed → Announced → IngressClosed → Drained → Masked → Joined → Stopped → TornDown → Quiet → Parked → Finished
 //! ```
 //!
 //! Each method takes the stage before it by value, so a stage can be neither skipped nor repeated, and what a device
-//! offers for a late stage demands a token ([`AllJoined`], [`AllStopped`]) that only this crate makes, only there.
+//! offers for a late stage demands a token ([`AllJoined`], [`DeviceStopped`]) that only this crate makes, only there.
 //!
 //! Key types: [`Claim`] (who shuts down, and what wins when two ask), [`Ladder`] (the typestate), [`Quiesce`] and
-//! [`Teardown`] (what a device answers), [`Plant`] (the machine around it), [`Transcript`] (what happened, and how long).
+//! [`Teardown`] (what a device answers), [`Plant`] (the machine around it), [`Budgets`] (how long it may take),
+//! [`Transcript`] (what happened, and how long).
 //!
 //! # Context
 //! The sequencer runs in a thread of its own. It owns no packet and takes no lock that an interrupt thread holds. Every
-//! stage has a budget, so a shutdown always ends; what did not answer is named, and memory a device might still own is
-//! never freed (quarantine).
+//! stage has a budget, a result and a time; what did not answer is named, with whatever it can say about itself, forced as
+//! far as that is safe, and memory a device might still own is never freed (quarantine).
+//!
+//! # A shutdown always ends
+//! Within [`Budgets::bound`]: the budgets of all stages, and what questions may take beyond their deadlines. A call that
+//! does not return at all would break that promise, so [`Plant::must_end_by`] tells the machine's watchdog the time.
+//!
+//! # The words of the exit
+//! The last line printed says whether the walk was clean; `Uptime:` and the line that ends the machine are FreeBSD's.
+//! [`Transcript`]'s text form is kept for the next boot stage by stage, so that a walk that dies half way is told too.
 //!
 //! # Stages out of order do not compile
 //! Stopping DMA before the interrupt threads are joined:
@@ -26,10 +35,35 @@
 //!     let _ = masked.stop_dma();
 //! }
 //! ```
+//! not even of one device:
+//! ```compile_fail,E0061
+//! fn wrong(device: &mut dyn shutdown::Teardown, deadline: ksync::time::Instant) {
+//!     let _ = device.stop_dma(deadline);
+//! }
+//! ```
 //! Destroying tags before DMA stopped:
 //! ```compile_fail,E0599
 //! fn wrong(joined: shutdown::Ladder<'_, shutdown::stage::Joined>) {
 //!     let _ = joined.tear_down();
+//! }
+//! ```
+//! nor with the proof of the stage before:
+//! ```compile_fail,E0308
+//! fn wrong(device: &mut dyn shutdown::Teardown, joined: shutdown::AllJoined) {
+//!     let _ = device.tear_down(joined);
+//! }
+//! ```
+//! nor two devices with one device's proof:
+//! ```compile_fail,E0382
+//! fn wrong(em0: &mut dyn shutdown::Teardown, em1: &mut dyn shutdown::Teardown, em0s: shutdown::DeviceStopped) {
+//!     let _ = em0.tear_down(em0s);
+//!     let _ = em1.tear_down(em0s);
+//! }
+//! ```
+//! Skipping a stage (masking before the drain):
+//! ```compile_fail,E0599
+//! fn wrong(closed: shutdown::Ladder<'_, shutdown::stage::IngressClosed>) {
+//!     let _ = closed.mask();
 //! }
 //! ```
 //! Running a stage twice:
@@ -39,9 +73,23 @@
 //!     let _ = ladder.close_ingress();
 //! }
 //! ```
-//! Making the proof oneself:
+//! Making a proof oneself, of joined threads, of a stopped device, or of the right to walk:
 //! ```compile_fail,E0423
-//! let forged = shutdown::AllStopped(());
+//! let forged = shutdown::AllJoined(());
+//! ```
+//! ```compile_fail,E0423
+//! let forged = shutdown::DeviceStopped(());
+//! ```
+//! ```compile_fail,E0451
+//! static CLAIM: shutdown::Claim = shutdown::Claim::new();
+//! let forged = shutdown::Owner { claim: &CLAIM, asked: shutdown::Exit::Reboot };
+//! ```
+//! The right way round compiles:
+//! ```
+//! fn walk(announced: shutdown::Ladder<'_, shutdown::stage::Announced>) -> shutdown::Finished {
+//!     let joined = announced.close_ingress().drain().mask().join();
+//!     joined.stop_dma().tear_down().bus_masters_off().park_cpus().exit()
+//! }
 //! ```
 
 #![no_std]
@@ -49,12 +97,20 @@
 
 extern crate alloc;
 
+mod budget;
 mod claim;
 mod device;
+mod fault;
 mod ladder;
+mod plant;
 pub mod transcript;
+mod uptime;
 
-pub use claim::{Claim, Claimed, Exit};
-pub use device::{AllJoined, AllStopped, Fault, Plant, Progress, Quiesce, Residue, Teardown};
-pub use ladder::{Budgets, Finished, Ladder, stage};
+pub use budget::Budgets;
+pub use claim::{Claim, Claimed, Exit, Owner};
+pub use device::{AllJoined, DeviceStopped, Pending, Quiesce, Teardown};
+pub use fault::{Fault, Forced, Residue};
+pub use ladder::{Finished, Ladder, stage};
+pub use plant::{Faults, Flushed, Plant};
 pub use transcript::{Outcome, Record, Stage, Transcript};
+pub use uptime::Uptime;

@@ -21,6 +21,9 @@ use crate::{
 /// How often the thread looks at a line that cannot interrupt.
 const POLL: Duration = Duration::from_millis(20);
 
+/// How the transcript names a shutdown that was typed.
+const BY_COMMAND: &str = "a command";
+
 static READER: Once<Thread> = Once::new();
 
 /// Wakes the console thread: input has arrived. Interrupt context.
@@ -100,9 +103,9 @@ fn perform(command: Command, worker: Option<&mut Worker>) {
             views::add_route(&prefix, gateway);
         }
         Command::RouteDelete(prefix) => views::delete_route(&prefix),
-        Command::Reboot => power::request(Exit::Reboot),
-        Command::Halt => power::request(Exit::Halt),
-        Command::PowerOff => power::request(Exit::PowerOff),
+        Command::Reboot => power::request(Exit::Reboot, BY_COMMAND),
+        Command::Halt => power::request(Exit::Halt, BY_COMMAND),
+        Command::PowerOff => power::request(Exit::PowerOff, BY_COMMAND),
     }
 }
 

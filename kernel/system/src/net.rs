@@ -14,6 +14,7 @@ use machine::{
 };
 use pktbuf::{FRAME_STRIDE, PacketPool};
 use router::{Router, RouterError, Worker, WorkerConfig};
+use shutdown::Flushed;
 
 use crate::threads;
 
@@ -114,8 +115,9 @@ pub(crate) fn prepare_flush() -> Result<(), NetError> {
 }
 
 /// Drops what waits for address resolution, in protocol queues or for its other fragments, counted; returns how many packets that were.
-pub(crate) fn flush_held() -> usize {
-    let Some(mut worker) = FLUSHER.lock().take() else { return 0 };
+pub(crate) fn flush_held() -> Flushed {
+    let Some(mut worker) = FLUSHER.lock().take() else { return Flushed::default() };
     let flushed = worker.flush_held(time::now());
-    usize::try_from(flushed.arp + flushed.netisr + flushed.reassembly).unwrap_or(usize::MAX)
+    let count = |packets| usize::try_from(packets).unwrap_or(usize::MAX);
+    Flushed { arp: count(flushed.arp), netisr: count(flushed.netisr), fragments: count(flushed.reassembly) }
 }

@@ -12,8 +12,9 @@ use core::{
 use cli::View;
 use machine::{console::print, frame, heap, irq, time};
 use router::{RouteTarget, Router, SYSCTLS};
+use shutdown::Uptime;
 
-use crate::{bus, net, power::Uptime, services, threads};
+use crate::{bus, net, services, threads};
 
 /// Writes one view.
 ///

@@ -160,10 +160,10 @@ impl Router {
 
 /// Looks at what the console has shown of a shutdown, the last if there were several.
 fn check_shutdown(transcript: &str) -> Result<()> {
-    let shutdown = transcript.rfind("shutdown: announce").and_then(|start| transcript.get(start..));
+    let shutdown = transcript.rfind("shutdown: claim...done").and_then(|start| transcript.get(start..));
     let Some(shutdown) = shutdown else { bail!("no shutdown was announced:\n{transcript}") };
     let stages = ["announce", "close ingress", "drain", "mask interrupts", "join threads", "stop DMA"];
-    let stages = stages.into_iter().chain(["tear down DMA", "bus mastering off", "park CPUs"]);
+    let stages = stages.into_iter().chain(["tear down DMA", "bus mastering off", "park CPUs", "exit"]);
     let mut wanted: Vec<String> = stages.map(|stage| format!("shutdown: {stage}...done")).collect();
     wanted.extend(["0 tags, 0 maps, 0 memories", "unexplained 0", "shutdown: clean"].map(str::to_owned));
     let mut position = 0;
@@ -184,7 +184,8 @@ mod tests {
     use super::*;
 
     const CLEAN: &str = "\
-shutdown: poweroff requested, 2 devices
+shutdown: poweroff requested by a command, 2 devices, ends within 51 seconds
+shutdown: claim...done (1 us)
 shutdown: announce...done (1 us)
 shutdown: close ingress...done (2 us)
 shutdown: drain...done (2 us)
@@ -197,6 +198,7 @@ shutdown: bus mastering off...done (2 us)
 shutdown: 1 other CPUs parked
 shutdown: park CPUs...done (2 us)
 shutdown: audit: received 1 = forwarded 1 + delivered 0 + dropped 0 + held 0; own 0 = sent 0 + dropped 0; unexplained 0
+shutdown: exit...done (2 us)
 shutdown: clean, 20 us
 ";
 

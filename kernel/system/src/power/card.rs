@@ -1,0 +1,110 @@
+//! A port on its way down: what the sequencer asks of it, in the driver's terms.
+//!
+//! Context: the shutdown thread.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use e1000::TeardownError;
+use ksync::time::Instant;
+use machine::{console, irq};
+use shutdown::{AllJoined, DeviceStopped, Fault, Forced, Pending, Quiesce, Residue, Teardown};
+
+use crate::{bus, port::Port};
+
+/// A port as the ladder sees it.
+pub(super) struct Card {
+    port: Arc<Port>,
+    /// Set by `stop_dma`, taken by `tear_down`.
+    stopped: Option<e1000::DmaStopped>,
+}
+
+impl Card {
+    pub(super) fn new(port: &Arc<Port>) -> Self {
+        Self { port: Arc::clone(port), stopped: None }
+    }
+}
+
+fn fault(error: e1000::Error) -> Fault {
+    match error {
+        e1000::Error::Gone => Fault::Gone,
+        e1000::Error::StillUnmasked => Fault::StillUnmasked,
+        _ => Fault::DmaRunning,
+    }
+}
+
+impl Quiesce for Card {
+    fn name(&self) -> &str {
+        &self.port.name
+    }
+
+    fn thread(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(out, "{}", self.port.event.description())
+    }
+
+    fn close_ingress(&mut self) -> Result<(), Fault> {
+        self.port.adapter.close_ingress().map_err(fault)
+    }
+
+    fn pending(&mut self) -> Pending {
+        // A device that is gone holds nothing that could still be waited for.
+        let received = self.port.adapter.rx_backlog().unwrap_or(0);
+        Pending { received, unsent: self.port.adapter.tx_backlog() }
+    }
+
+    fn mask(&mut self) -> Result<(), Fault> {
+        let masked = self.port.adapter.mask_interrupts().map_err(fault);
+        irq::mask(self.port.line.irq);
+        if irq::is_masked(self.port.line.irq) == Some(false) {
+            return Err(Fault::StillUnmasked);
+        }
+        masked
+    }
+
+    fn begin_join(&mut self) {
+        self.port.event.begin_quiesce();
+    }
+
+    fn join(&mut self, deadline: Instant) -> Result<(), Fault> {
+        if let Err(wedged) = self.port.event.quiesce(deadline) {
+            console::message(format_args!("shutdown: join threads: {wedged}\n"));
+            return Err(Fault::Wedged);
+        }
+        self.port.adapter.mask_interrupts().map_err(fault)
+    }
+}
+
+impl Teardown for Card {
+    fn stop_dma(&mut self, _: &AllJoined, _: Instant) -> Result<(), Fault> {
+        self.stopped = Some(self.port.adapter.stop_dma().map_err(fault)?);
+        Ok(())
+    }
+
+    fn force_stop(&mut self) -> Forced {
+        self.port.adapter.stop_blindly();
+        if bus::master_off(self.port.address) { Forced::BusMasterOff } else { Forced::Nothing }
+    }
+
+    fn tear_down(&mut self, _: DeviceStopped) -> Result<(), Fault> {
+        let (Some(proof), Some(ring)) = (self.stopped.take(), self.port.take_ring()) else {
+            return Err(Fault::DmaRunning);
+        };
+        match self.port.adapter.teardown(proof, ring) {
+            Ok(_) => Ok(()),
+            Err(TeardownError::Busy(left)) => {
+                console::message(format_args!("shutdown: tear down DMA: {left}\n"));
+                let busy = left.busy;
+                Err(Fault::Busy(Residue {
+                    tags: 1 + busy.children as usize,
+                    maps: busy.maps as usize,
+                    memories: busy.memories as usize,
+                }))
+            }
+            Err(TeardownError::Mismatch(_)) => Err(Fault::DmaRunning),
+        }
+    }
+
+    fn bus_master_off(&mut self) -> Result<(), Fault> {
+        if bus::master_off(self.port.address) { Ok(()) } else { Err(Fault::BusMasterOn) }
+    }
+}

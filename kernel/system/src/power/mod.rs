@@ -1,0 +1,103 @@
+//! Ending the machine: the shutdown thread, and what the sequencer asks of this machine and its cards.
+//!
+//! [`request`] may be called by anybody; one thread walks the ladder ([`run`]), bound to the boot CPU, holding no lock
+//! that an interrupt thread takes. [`card`] is a port as the sequencer sees it, [`plant`] everything around the ports.
+
+mod card;
+mod plant;
+
+use alloc::{boxed::Box, vec::Vec};
+use core::time::Duration;
+
+use ksync::Once;
+use machine::{console, cpu, ipi, reset};
+use shutdown::{Budgets, Claim, Claimed, Exit, Finished, Ladder, Teardown};
+
+use crate::{
+    services,
+    threads::{self, Thread},
+};
+use card::Card;
+use plant::Machine;
+
+static CLAIM: Claim = Claim::new();
+static SEQUENCER: Once<Thread> = Once::new();
+/// Through what the first request came.
+static WHY: Once<&'static str> = Once::new();
+
+/// How long the other CPUs have to obey an NMI.
+const NMI_LIMIT: Duration = Duration::from_millis(100);
+
+/// Asks for the end of the machine, through `why` (a command, a key, a button); a second request merges with the first.
+///
+/// # Context
+/// Any; does not block: the shutdown thread does the work.
+pub(crate) fn request(exit: Exit, why: &'static str) {
+    WHY.call_once(|| why);
+    match CLAIM.request(exit) {
+        Claimed::Owner => log::info!("shutdown: {} requested by {why}", exit.as_str()),
+        Claimed::Merged(strongest) => log::info!("shutdown: already under way, ends in {}", strongest.as_str()),
+        Claimed::TooLate(settled) => log::info!("shutdown: too late for that, ends in {}", settled.as_str()),
+    }
+    if let Some(thread) = SEQUENCER.get() {
+        threads::unpark(thread);
+    }
+}
+
+/// What a panic does after its report: stops the other CPUs by NMI, then every card's DMA. Takes no lock, waits for nothing
+/// without a bound.
+pub(crate) fn panicked() {
+    let _ = CLAIM.request(Exit::Panic);
+    ipi::stop_others_by_nmi(NMI_LIMIT);
+    services::ports().iter().for_each(|port| port.adapter.stop_blindly());
+}
+
+/// Waits for a request and walks the ladder. The body of the shutdown thread.
+pub(crate) fn run() -> ! {
+    SEQUENCER.call_once(threads::current);
+    let owner = loop {
+        match CLAIM.begin() {
+            Some(owner) => break owner,
+            None => threads::park(),
+        }
+    };
+    let machine = Machine;
+    let devices: Vec<Box<dyn Teardown>> =
+        services::ports().iter().map(|port| Box::new(Card::new(port)) as Box<dyn Teardown>).collect();
+    let why = WHY.get().copied().unwrap_or("nobody");
+    let finished = Ladder::claim(owner, why, &machine, devices, Budgets::default())
+        .announce()
+        .close_ingress()
+        .drain()
+        .mask()
+        .join()
+        .stop_dma()
+        .tear_down()
+        .bus_masters_off()
+        .park_cpus()
+        .exit();
+    end(&finished)
+}
+
+/// Ends the machine. Nothing else runs any more.
+fn end(finished: &Finished) -> ! {
+    match finished.exit {
+        Exit::Halt => {
+            console::message(format_args!("The operating system has halted.\n"));
+            console::flush();
+        }
+        Exit::Reboot => {
+            console::message(format_args!("Rebooting...\n"));
+            console::flush();
+            reset::restart()
+        }
+        Exit::PowerOff | Exit::Panic => {
+            console::message(format_args!("Powering off...\n"));
+            console::flush();
+            let error = reset::power_off();
+            console::message(format_args!("power off failed ({error:?}); it is safe to switch off the machine\n"));
+            console::flush();
+        }
+    }
+    cpu::halt_forever()
+}
