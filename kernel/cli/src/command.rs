@@ -50,7 +50,7 @@ pub enum View {
 }
 
 /// Every view with the words that name it.
-const VIEWS: [(&str, View); 18] = [
+pub const VIEWS: &[(&str, View)] = &[
     ("interfaces", View::Interfaces),
     ("interface", View::Interfaces),
     ("intr", View::Intr),

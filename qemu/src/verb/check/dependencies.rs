@@ -31,6 +31,11 @@ const FORBIDDEN: &[Forbidden] = &[
         what: &["drivers/", "net/", "machine", "ithread", "bus_dma", "system", "kmain"],
         why: "the sequencer knows traits and no devices",
     },
+    Forbidden {
+        who: "ddb",
+        what: &["machine", "ksync", "sched", "ithread", "drivers/", "net/", "system"],
+        why: "the debugger's language looks at any machine that stands still, and takes no lock",
+    },
     Forbidden { who: "ithread", what: &["machine", "drivers/", "net/"], why: "it is plugged into the machine" },
     Forbidden { who: "sched", what: &["machine", "drivers/", "net/"], why: "it is plugged into the machine" },
     Forbidden { who: "bus_dma", what: &["machine", "drivers/"], why: "it is plugged into the machine" },
