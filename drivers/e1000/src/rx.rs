@@ -8,7 +8,7 @@ use alloc::{sync::Arc, vec::Vec};
 
 use bus_dma::{DmaMap, DmaMem, FromDevice, PostRead, PreRead, Segment};
 use ifnet::IfIndex;
-use ksync::atomic::{AtomicU64, Ordering};
+use ksync::atomic::{DeviceU64, Ordering};
 use pktbuf::{HEADROOM, LinkCast, PacketBuf, PoolCache};
 use wire::MacAddr;
 
@@ -261,7 +261,7 @@ impl RxRing {
     }
 
     #[inline]
-    fn cells(&self, index: usize) -> Option<&[AtomicU64; WORDS]> {
+    fn cells(&self, index: usize) -> Option<&[DeviceU64; WORDS]> {
         self.memory.cells().get(index * WORDS..)?.first_chunk()
     }
 

@@ -8,7 +8,10 @@ use alloc::vec::Vec;
 
 use arrayvec::ArrayVec;
 use bus_dma::{DmaMap, DmaMem, DmaTag, PostWrite, PreWrite, ToDevice};
-use ksync::{atomic::Ordering, time::Instant};
+use ksync::{
+    atomic::{DeviceU64, Ordering},
+    time::Instant,
+};
 use pktbuf::{BATCH_CAPACITY, PacketBuf};
 
 use crate::{
@@ -165,7 +168,7 @@ impl TxRing {
     }
 
     #[inline]
-    fn cells(&self, index: usize) -> Option<&[ksync::atomic::AtomicU64; WORDS]> {
+    fn cells(&self, index: usize) -> Option<&[DeviceU64; WORDS]> {
         self.memory.cells().get(index * WORDS..)?.first_chunk()
     }
 

@@ -4,14 +4,14 @@
 //! context, but that it is allocated and freed by threads.
 
 use alloc::sync::Arc;
-use core::{fmt, ptr::NonNull, slice, sync::atomic::AtomicU64};
+use core::{fmt, ptr::NonNull, slice};
 
-use ksync::atomic::Ordering;
+use ksync::atomic::{DeviceU64, Ordering};
 
 use crate::{BusAddr, DmaError, DmaLayout, DmaStopped, PhysAddr, fence, tag::TagInner};
 
 /// Octets of a cell.
-const CELL: usize = size_of::<AtomicU64>();
+const CELL: usize = size_of::<DeviceU64>();
 
 /// Zeroed, physically contiguous memory within its tag's constraints.
 ///
@@ -26,7 +26,7 @@ pub struct DmaMem {
 
 // SAFETY: the memory is owned, and reached through atomics only.
 unsafe impl Send for DmaMem {}
-// SAFETY: shared access is `&[AtomicU64]`, which is `Sync`.
+// SAFETY: shared access is `&[DeviceU64]`, which is `Sync`.
 unsafe impl Sync for DmaMem {}
 
 impl DmaMem {
@@ -56,10 +56,10 @@ impl DmaMem {
 
     /// Returns the memory as cells. Device and processor may write at any time: every access states its ordering.
     #[inline]
-    pub fn cells(&self) -> &[AtomicU64] {
+    pub fn cells(&self) -> &[DeviceU64] {
         // SAFETY: 1. `ptr` is valid for `layout.size` octets (a multiple of 8) until `free` or for ever, and aligned to 8,
         // which `new` has checked. 2. It is zeroed, hence initialised. 3. Only this type reaches it, as atomics.
-        unsafe { slice::from_raw_parts(self.ptr.cast::<AtomicU64>().as_ptr(), self.layout.size / CELL) }
+        unsafe { slice::from_raw_parts(self.ptr.cast::<DeviceU64>().as_ptr(), self.layout.size / CELL) }
     }
 
     /// Returns the address of the first octet for the device.

@@ -1,6 +1,6 @@
 //! What an event counts, says and refuses: scenarios in a fixed order on real threads.
 
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 mod rig;
 

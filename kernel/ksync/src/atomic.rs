@@ -1,9 +1,9 @@
-//! The atomics of the whole kernel: `core`'s, or loom's under `--cfg loom`.
+//! The atomics of the whole kernel: `core`'s, or loom's under `--cfg loom`, or shuttle's under `--cfg shuttle`.
 //!
 //! Context: any. The one difference that shows: loom's constructors are not `const`, so a `static` atomic has to be hidden from
 //! loom builds.
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
@@ -11,15 +11,25 @@ pub use core::sync::atomic::{
 pub use loom::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+#[cfg(shuttle)]
+pub use shuttle::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
 
-/// Tells the processor (or loom's scheduler) that this is a spin-wait iteration.
+/// A word of memory that a device shares: always `core`'s, because a model checker's atomics are larger than the word they
+/// stand for, and a device does not ask its scheduler.
+pub use core::sync::atomic::AtomicU64 as DeviceU64;
+
+/// Tells the processor (or the model checker's scheduler) that this is a spin-wait iteration.
 ///
 /// # Context
 /// Any. A loop that waits for another thread must call this, or loom explores it for ever.
 #[inline]
 pub fn spin_loop() {
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     core::hint::spin_loop();
     #[cfg(loom)]
     loom::thread::yield_now();
+    #[cfg(shuttle)]
+    shuttle::thread::yield_now();
 }

@@ -2,12 +2,13 @@
 //!
 //! Every crate of the kernel takes its atomics, locks and parking from here and from nowhere else. Built with `--cfg loom`, the
 //! same names are loom's, so that the protocols above (`ithread`, `sched`, `shutdown`) are explored interleaving by
-//! interleaving; anything that does not pass through this door is invisible to that proof.
+//! interleaving. Built with `--cfg shuttle` they are shuttle's, which explores random schedules, for scenarios too large to be
+//! exhausted: a whole router with its devices. Anything that does not pass through this door is invisible to both proofs.
 //!
 //! - [`SpinLock`]: the only lock; interrupts are off on this CPU while it is held.
 //! - [`rcu`]: immutable snapshots (routes, interfaces) that the data path reads without a lock.
 //! - [`Once`], [`CachePadded`], [`counter`], [`time`], [`cpu`], [`irq`]: the small parts.
-//! - [`model`] (hosts only): one scenario runner for loom and for plain threads.
+//! - [`model`] (hosts only): one scenario runner for loom, for shuttle and for plain threads.
 
 #![no_std]
 

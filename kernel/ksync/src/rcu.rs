@@ -18,8 +18,11 @@ use crate::{
 };
 
 /// How many readers a domain can have at once.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub const MAX_READERS: usize = 128;
+/// How many readers a domain can have at once; a writer looks at each slot, and each look is a choice of shuttle's.
+#[cfg(shuttle)]
+pub const MAX_READERS: usize = 8;
 /// How many readers a domain can have at once; loom explores each slot.
 #[cfg(loom)]
 pub const MAX_READERS: usize = 2;

@@ -1,7 +1,7 @@
 //! The kernel's only lock: it spins, with interrupts off on this CPU while held.
 //!
 //! Because the holder cannot be interrupted it cannot be preempted either, so a critical section lasts as long as its code and no
-//! priority inversion exists. Under loom it is loom's mutex. The unlocking order is carried by the field order of [`SpinLockGuard`]:
+//! priority inversion exists. Under a model checker it is the checker's mutex. The unlocking order is carried by the field order of [`SpinLockGuard`]:
 //! the lock goes first, then the interrupt flag.
 
 use core::{
@@ -13,7 +13,9 @@ use crate::irq;
 
 #[cfg(loom)]
 use loom::sync::{Mutex as Inner, MutexGuard as InnerGuard};
-#[cfg(not(loom))]
+#[cfg(shuttle)]
+use shuttle::sync::{Mutex as Inner, MutexGuard as InnerGuard};
+#[cfg(not(any(loom, shuttle)))]
 use spin::mutex::{SpinMutex as Inner, SpinMutexGuard as InnerGuard};
 
 /// A value that one CPU at a time may touch.
@@ -56,12 +58,12 @@ impl<T> SpinLock<T> {
     /// Thread or interrupt. Deadlocks if this CPU already holds the lock.
     #[inline]
     pub fn lock(&self) -> SpinLockGuard<'_, T> {
-        #[cfg(loom)]
+        #[cfg(any(loom, shuttle))]
         return SpinLockGuard {
             inner: self.inner.lock().expect("a thread panicked in a critical section"),
             _interrupts: irq::disable(),
         };
-        #[cfg(not(loom))]
+        #[cfg(not(any(loom, shuttle)))]
         loop {
             if let Some(guard) = self.try_lock() {
                 return guard;
@@ -79,9 +81,9 @@ impl<T> SpinLock<T> {
     #[inline]
     pub fn try_lock(&self) -> Option<SpinLockGuard<'_, T>> {
         let interrupts = irq::disable();
-        #[cfg(loom)]
+        #[cfg(any(loom, shuttle))]
         let inner = self.inner.try_lock().ok()?;
-        #[cfg(not(loom))]
+        #[cfg(not(any(loom, shuttle)))]
         let inner = self.inner.try_lock()?;
         Some(SpinLockGuard { inner, _interrupts: interrupts })
     }
@@ -102,9 +104,9 @@ impl<T> SpinLock<T> {
 
     /// Returns the value; nobody can hold a lock that is owned by value.
     pub fn into_inner(self) -> T {
-        #[cfg(loom)]
+        #[cfg(any(loom, shuttle))]
         return self.inner.into_inner().expect("a thread panicked in a critical section");
-        #[cfg(not(loom))]
+        #[cfg(not(any(loom, shuttle)))]
         self.inner.into_inner()
     }
 }
@@ -144,7 +146,7 @@ impl<T: Default> Default for SpinLock<T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::SpinLock;
 

@@ -106,7 +106,7 @@ fn nested_pins_hold_until_the_outermost_is_dropped() {
     });
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 #[test]
 fn registration_is_refused_when_every_slot_is_taken() {
     let domain = domain();
@@ -116,7 +116,7 @@ fn registration_is_refused_when_every_slot_is_taken() {
     assert!(domain.register().is_some());
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 #[test]
 #[should_panic(expected = "another RCU domain")]
 fn a_guard_of_another_domain_cannot_read() {

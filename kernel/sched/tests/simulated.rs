@@ -1,6 +1,6 @@
 //! The scheduler's promises on a machine with simulated CPUs and time.
 
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 mod sim;
 

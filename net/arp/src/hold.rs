@@ -92,7 +92,7 @@ impl HoldPlaces {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
     use pktbuf::PacketPool;

@@ -212,7 +212,7 @@ mod tests {
         });
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     #[test]
     fn the_same_address_on_two_interfaces_is_two_neighbours() {
         let index = Index::new(16, 7);
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(index.lookup(Key::new(2, A)), None);
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     #[test]
     fn use_is_noted_by_lookup_and_cleared_by_asking() {
         let index = Index::new(16, 7);

@@ -144,7 +144,7 @@ mod tests {
         });
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     #[test]
     fn the_thread_is_woken_once_until_it_finds_the_queue_empty() {
         let queue = Queue::new(4);
@@ -157,7 +157,7 @@ mod tests {
         assert!(queue.push(0, 4).expect("room"));
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     #[test]
     fn a_lower_limit_keeps_what_is_queued_and_refuses_more() {
         let queue = Queue::new(8);

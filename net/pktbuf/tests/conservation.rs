@@ -1,7 +1,7 @@
 //! Conservation: whatever happens to the handles, every frame is somewhere, once.
 
 // Loom's locks work inside a model only.
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 use std::{collections::HashSet, sync::mpsc, thread};
 

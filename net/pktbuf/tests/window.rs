@@ -1,7 +1,7 @@
 //! The window of a buffer against a naive model: two copies of indices into a plain array.
 
 // Loom's locks work inside a model only.
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 use pktbuf::{DATA_ROOM, FRAME_STRIDE, HEADROOM, LinkCast, Origin, PacketBuf, PacketPool};
 use proptest::prelude::*;

@@ -17,6 +17,8 @@ pub(crate) struct Arguments {
     /// Which checks to make; all but model checking, which takes minutes, unless given
     #[arg(value_enum)]
     which: Vec<Check>,
+    #[command(flatten)]
+    models: model::Options,
 }
 
 /// The checks, in the order in which they are made: quick ones first.
@@ -32,8 +34,10 @@ enum Check {
     Clippy,
     /// Documents, with broken links denied
     Docs,
-    /// Model checking of the synchronisation
+    /// Model checking of the synchronisation: every interleaving of the small cores
     Loom,
+    /// Model checking of the whole router's shutdown: random schedules, replayable
+    Shuttle,
 }
 
 /// The checks that are made when none is named.
@@ -46,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let which = if arguments.which.is_empty() { &DEFAULT } else { arguments.which.as_slice() };
     let mut failed = 0;
     for check in which {
-        if let Err(error) = make(*check, &workspace, progress) {
+        if let Err(error) = make(*check, &arguments.models, &workspace, progress) {
             progress.say(&format!("{error:#}"));
             failed += 1;
         }
@@ -58,14 +62,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn make(check: Check, workspace: &Workspace, progress: Progress) -> Result<()> {
+fn make(check: Check, models: &model::Options, workspace: &Workspace, progress: Progress) -> Result<()> {
     match check {
         Check::Fmt => format::check(workspace, progress),
         Check::Deps => dependencies::check(workspace, progress),
         Check::Unsafe => unsafe_code::check(workspace, progress),
         Check::Clippy => lints::check(workspace, progress),
         Check::Docs => documents::check(workspace, progress),
-        Check::Loom => model::check(workspace, progress),
+        Check::Loom => model::check(model::Checker::Loom, models, workspace, progress),
+        Check::Shuttle => model::check(model::Checker::Shuttle, models, workspace, progress),
     }
 }
 

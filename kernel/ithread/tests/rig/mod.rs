@@ -67,12 +67,12 @@ impl Device {
 
 /// Parks until `done`; a wakeup that never comes is a deadlock that loom reports, and a failed deadline on real threads.
 pub(crate) fn wait_for(done: impl Fn() -> bool) {
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     let give_up = std::time::Instant::now() + Duration::from_secs(10);
     while !done() {
-        #[cfg(loom)]
+        #[cfg(any(loom, shuttle))]
         model::park();
-        #[cfg(not(loom))]
+        #[cfg(not(any(loom, shuttle)))]
         {
             assert!(std::time::Instant::now() < give_up, "nothing happened for ten seconds");
             std::thread::park_timeout(Duration::from_millis(1));

@@ -57,7 +57,11 @@ impl Saved {
 loom::thread_local! {
     static CURRENT: Cell<Option<Context>> = Cell::new(None);
 }
-#[cfg(not(loom))]
+#[cfg(shuttle)]
+shuttle::thread_local! {
+    static CURRENT: Cell<Option<Context>> = Cell::new(None);
+}
+#[cfg(not(any(loom, shuttle)))]
 std::thread_local! {
     static CURRENT: Cell<Option<Context>> = const { Cell::new(None) };
 }

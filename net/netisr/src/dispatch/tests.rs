@@ -106,7 +106,7 @@ fn order_is_kept_through_hybrid() {
     check(|| assert_eq!(order_of(&[Policy::Deferred, Policy::Hybrid]), [1, 2, 0]));
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod on_threads {
     use std::{
         sync::atomic::{AtomicBool, Ordering},

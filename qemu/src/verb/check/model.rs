@@ -1,59 +1,152 @@
-//! Model checking: every test that uses `ksync::model`, built with `--cfg loom` in a target folder of its own.
+//! Model checking: every test that uses `ksync::model`, built with `--cfg loom` or `--cfg shuttle` in a target folder of its own.
 //!
-//! Under that flag locks and atomics only work inside a model, so a crate's other tests are not for this: of each crate
-//! the test programs are taken whose source names the models.
+//! Under those flags locks and atomics only work inside a model, so a crate's other tests are not for this: of each crate
+//! the test programs are taken whose source names the models. Each model reports its executions in a file (see
+//! `ksync::model`), and this adds them up.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use cargo_metadata::{MetadataCommand, Package};
+use clap::Args;
 use sluice::{progress::Progress, workspace::Workspace};
 
 /// What the source of a model-checking test contains.
-const MARKS: &[&str] = &["ksync::model", "model::check"];
+const MODELS: &[&str] = &["ksync::model", "model::check"];
+/// What the source of a test contains that is a scenario of a whole router: too large for loom.
+const SCENARIOS: &[&str] = &["races::"];
 
-pub(super) fn check(workspace: &Workspace, progress: Progress) -> Result<()> {
+/// What may be chosen about model checking.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Options {
+    /// Shuttle: schedules of each scenario
+    #[arg(long, value_name = "COUNT")]
+    iterations: Option<u64>,
+    /// Shuttle: run one schedule again, as a failure names it (random:SEED or pct:SEED)
+    #[arg(long, value_name = "SCHEDULE")]
+    replay: Option<String>,
+    /// Loom, shuttle: only the models whose name contains this
+    #[arg(long, value_name = "NAME")]
+    scenario: Option<String>,
+}
+
+/// Who explores the schedules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checker {
+    /// Exhaustively, up to a bound.
+    Loom,
+    /// By chance.
+    Shuttle,
+}
+
+impl Checker {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Loom => "loom",
+            Self::Shuttle => "shuttle",
+        }
+    }
+
+    fn is_for(self, text: &str) -> bool {
+        let holds = |marks: &[&str]| marks.iter().any(|mark| text.contains(mark));
+        match self {
+            Self::Loom => holds(MODELS) && !holds(SCENARIOS),
+            Self::Shuttle => holds(MODELS) || holds(SCENARIOS),
+        }
+    }
+}
+
+/// One line of the report: a model, and how often it ran.
+#[derive(Debug, PartialEq, Eq)]
+struct Executions {
+    model: String,
+    count: u64,
+}
+
+pub(super) fn check(checker: Checker, options: &Options, workspace: &Workspace, progress: Progress) -> Result<()> {
     let metadata = MetadataCommand::new().current_dir(workspace.root()).no_deps().exec()?;
-    let mut count = 0;
+    let started = Instant::now();
+    let (mut crates, mut models, mut executions) = (0, 0, 0);
     // This program names the models itself, as text.
     let others = |package: &&Package| package.name != env!("CARGO_PKG_NAME");
     for package in metadata.workspace_packages().into_iter().filter(others) {
-        let programs = programs(package);
+        let programs = programs(package, checker);
         if programs.is_empty() {
             continue;
         }
-        count += 1;
-        let mut cargo = super::host_cargo(workspace);
-        cargo.args(["test", "--profile", "loom", "--package", package.name.as_str()]).args(programs);
-        cargo.arg("--target-dir").arg(workspace.target("loom"));
-        // Two preemptions find almost all there is to find; without a bound some models would take hours.
-        cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2");
+        let report = workspace.folder(checker.name())?.join(format!("{}.executions", package.name));
+        let _ = fs::remove_file(&report);
+        let mut cargo = command(checker, options, workspace, package.name.as_str(), &programs);
+        cargo.env("SLUICE_MODEL_REPORT", &report);
         progress.run(&format!("Model checking {}", package.name), &mut cargo)?;
+        let lines = fs::read_to_string(&report).unwrap_or_default();
+        let ran = parse(&lines).with_context(|| format!("{}: not a report", report.display()))?;
+        for Executions { model, count } in &ran {
+            progress.say(&format!("  {} {model}: {count} executions", package.name));
+        }
+        crates += usize::from(!ran.is_empty());
+        models += ran.len();
+        executions += ran.iter().map(|ran| ran.count).sum::<u64>();
     }
-    ensure!(count > 0, "no crate has a model, so nothing was checked");
-    progress.say(&format!("{count} crates hold in every interleaving of their models"));
+    ensure!(models > 0, "no crate has such a model, so nothing was checked");
+    progress.say(&format!(
+        "{}: {models} models of {crates} crates hold in {executions} executions ({:.0} s)",
+        checker.name(),
+        started.elapsed().as_secs_f32()
+    ));
     Ok(())
 }
 
+/// Returns the cargo that builds and runs the models of a crate.
+fn command(checker: Checker, options: &Options, workspace: &Workspace, package: &str, programs: &[String]) -> Command {
+    let mut cargo = super::host_cargo(workspace);
+    cargo.args(["test", "--profile", "loom", "--package", package]).args(programs);
+    cargo.arg("--target-dir").arg(workspace.target(checker.name()));
+    cargo.env("RUSTFLAGS", format!("--cfg {}", checker.name()));
+    // Two preemptions find almost all there is to find; without a bound some models would take hours.
+    cargo.env("LOOM_MAX_PREEMPTIONS", "2");
+    if let Some(iterations) = options.iterations {
+        cargo.env("SLUICE_SHUTTLE_ITERATIONS", iterations.to_string());
+    }
+    if let Some(replay) = &options.replay {
+        cargo.env("SLUICE_SHUTTLE_REPLAY", replay);
+    }
+    if let Some(scenario) = &options.scenario {
+        cargo.args(["--", scenario]);
+    }
+    cargo
+}
+
+/// Reads a report: package, model and count on each line; sorted by model.
+fn parse(report: &str) -> Result<Vec<Executions>> {
+    let line = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        let (model, count) = words.next().zip(words.next()).context("a line has three words")?;
+        Ok(Executions { model: model.to_owned(), count: count.parse()? })
+    };
+    let mut all = report.lines().map(line).collect::<Result<Vec<_>>>()?;
+    all.sort_by(|a, b| a.model.cmp(&b.model));
+    Ok(all)
+}
+
 /// Returns cargo's arguments for the test programs of a package that have models.
-fn programs(package: &Package) -> Vec<String> {
+fn programs(package: &Package, checker: Checker) -> Vec<String> {
+    let is_model = |path: &PathBuf| fs::read_to_string(path).is_ok_and(|text| checker.is_for(&text));
     let mut arguments = Vec::new();
     for target in &package.targets {
-        let root = target.src_path.as_std_path();
-        if target.is_lib() && root.parent().is_some_and(|folder| sources(folder).iter().any(|path| is_model(path))) {
+        let root = target.src_path.as_std_path().to_path_buf();
+        if target.is_lib() && root.parent().is_some_and(|folder| sources(folder).iter().any(is_model)) {
             arguments.push("--lib".into());
-        } else if target.is_test() && is_model(root) {
+        } else if target.is_test() && is_model(&root) {
             arguments.extend(["--test".into(), target.name.clone()]);
         }
     }
     arguments
-}
-
-fn is_model(path: &Path) -> bool {
-    fs::read_to_string(path).is_ok_and(|text| MARKS.iter().any(|mark| text.contains(mark)))
 }
 
 /// Returns the source files under a folder.
@@ -61,4 +154,23 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let below = |path: PathBuf| if path.is_dir() { sources(&path) } else { vec![path] };
     entries.flat_map(below).filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_sorted_and_nonsense_in_it_is_an_error() {
+        let ran = parse("sched b::two 20\nsched a::one 7\n").unwrap();
+        assert_eq!(ran.iter().map(|ran| (&*ran.model, ran.count)).collect::<Vec<_>>(), [("a::one", 7), ("b::two", 20)]);
+        assert!(parse("sched a::one many\n").is_err() && parse("sched\n").is_err());
+    }
+
+    #[test]
+    fn a_whole_router_is_for_shuttle_only() {
+        let (core, router) = ("use ksync::model;", "use races::Rig; // ksync::model");
+        assert!(Checker::Loom.is_for(core) && Checker::Shuttle.is_for(core));
+        assert!(!Checker::Loom.is_for(router) && Checker::Shuttle.is_for(router));
+    }
 }
