@@ -17,6 +17,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod atomic;
+pub mod contended;
 pub mod counter;
 pub mod cpu;
 pub mod irq;

@@ -55,7 +55,8 @@ impl<T> SpinLock<T> {
     /// Interrupts are served while we wait (if they were on), and are off from then on until the guard is dropped.
     ///
     /// # Context
-    /// Thread or interrupt. Deadlocks if this CPU already holds the lock.
+    /// Thread or interrupt. Deadlocks if this CPU already holds the lock. In a stopped world a lock that is held is never released:
+    /// see [`crate::contended`].
     #[inline]
     pub fn lock(&self) -> SpinLockGuard<'_, T> {
         #[cfg(any(loom, shuttle))]
@@ -69,6 +70,7 @@ impl<T> SpinLock<T> {
                 return guard;
             }
             while self.inner.is_locked() {
+                crate::contended::still_waiting();
                 core::hint::spin_loop();
             }
         }
@@ -100,6 +102,12 @@ impl<T> SpinLock<T> {
             crate::atomic::spin_loop();
         }
         None
+    }
+
+    /// Returns where the value is, whoever holds the lock: for crash reports, when the holder is stopped.
+    #[cfg(not(loom))]
+    pub fn as_ptr(&self) -> *mut T {
+        self.inner.as_mut_ptr()
     }
 
     /// Returns the value; nobody can hold a lock that is owned by value.

@@ -20,8 +20,9 @@ use crate::{
     console, cpu,
     frame::{self, FRAME_SIZE, FrameError},
     gdt::{self, GdtError},
-    heap, idt, paging,
+    heap, idt, kdb, paging,
     paging::PagingError,
+    percpu,
 };
 
 /// Stages [`bring_up`] announces.
@@ -126,6 +127,9 @@ pub fn bring_up(info: &'static mut BootInfo) -> Result<&'static BootRecord, Boot
     console::init_serial();
     stage("serial console");
     stage("exceptions");
+    // Before the first exception: the stubs count in this processor's block.
+    percpu::install(CpuId::BOOT);
+    kdb::init();
     idt::init();
     cpu::enable_protections();
     if RECORD.get().is_some() {

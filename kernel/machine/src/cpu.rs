@@ -74,6 +74,20 @@ pub fn enable_protections() {
     }
 }
 
+/// Runs `act` with this CPU allowed to write read-only pages; for one store of a debugger.
+///
+/// # Context
+/// The world is stopped and interrupts are off, so that nothing else runs under it.
+pub(crate) fn without_write_protection<R>(act: impl FnOnce() -> R) -> R {
+    // SAFETY: WP keeps ring 0 from writing pages it mapped read-only; `act` is the one store that means to, and the bit is back
+    // before anything else runs.
+    unsafe { Cr0::update(|flags| flags.remove(Cr0Flags::WRITE_PROTECT)) };
+    let result = act();
+    // SAFETY: as above: it only takes the right away again.
+    unsafe { Cr0::update(|flags| flags.insert(Cr0Flags::WRITE_PROTECT)) };
+    result
+}
+
 /// Returns the frame pointer of the caller, the start of its backtrace.
 #[inline(always)]
 #[must_use]

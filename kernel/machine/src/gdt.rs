@@ -103,3 +103,10 @@ unsafe fn load_selectors(code: SegmentSelector, data: SegmentSelector, task: Seg
     // SAFETY: as above; the descriptor is not busy, it has just been made.
     unsafe { tables::load_tss(task) };
 }
+
+/// Returns the descriptor of the executing CPU's code segment, for trap reports.
+pub(crate) fn code_descriptor() -> u64 {
+    let table = tables::sgdt();
+    let at = table.base.as_u64() + u64::from(CS::get_reg().0 & !7);
+    crate::trap::probe::read(at).unwrap_or(0)
+}

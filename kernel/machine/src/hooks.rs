@@ -29,6 +29,7 @@ static CPU: Once<fn() -> CpuId> = Once::new();
 static THREAD_NAME: Once<NameHook> = Once::new();
 static CLOCK: Once<fn() -> u64> = Once::new();
 static PANIC: Once<fn()> = Once::new();
+static DUMP: Once<fn()> = Once::new();
 static CONSOLE_INPUT: Once<fn()> = Once::new();
 
 /// Installs the dispatcher of vectors 32 to 255; the first call wins.
@@ -61,9 +62,20 @@ pub fn set_clock(hook: fn() -> u64) {
     CLOCK.call_once(|| hook);
 }
 
-/// Installs what a panic does between its report and the halt (stop the other CPUs, stop DMA, reset).
+/// Installs what a crash does before its report is printed, the other CPUs stopped: it stops the cards' DMA.
+///
+/// # Context
+/// Any, NMI included: takes no lock, waits for nothing without a bound. Runs under a guard.
 pub fn set_panic(hook: fn()) {
     PANIC.call_once(|| hook);
+}
+
+/// Installs what keeps a crash for later, after its report: the crash dump.
+///
+/// # Context
+/// As for [`set_panic`].
+pub fn set_dump(hook: fn()) {
+    DUMP.call_once(|| hook);
 }
 
 /// Installs the function that wakes the console's reader after input arrived by interrupt.
@@ -113,6 +125,13 @@ pub(crate) fn clock() -> Option<u64> {
 /// Runs the panic ladder, if it has been installed.
 pub(crate) fn panic() {
     if let Some(hook) = PANIC.get() {
+        hook();
+    }
+}
+
+/// Keeps the crash for later, if somebody does.
+pub(crate) fn dump() {
+    if let Some(hook) = DUMP.get() {
         hook();
     }
 }

@@ -1,10 +1,10 @@
-//! Interrupts between processors: reschedule, park, flush translations; and the NMI that reaches a processor deaf to the rest.
+//! Interrupts between processors: reschedule, park, flush translations. What an NMI means is decided in [`crate::kdb`].
 //!
 //! A parked processor confirms by itself: it sets its own flag and never runs anything again. [`park_others`] names by APIC id
 //! whoever did not confirm. Context: as each function says.
 
 use core::{
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use crate::{
     apic::{self, Ipi, SendError, Target},
     cpu,
     irq::{self, vectors},
-    paging,
+    kdb, paging,
     percpu::{self, CpuBlock},
     time,
 };
@@ -28,8 +28,6 @@ static RESCHEDULE_HOOK: Once<fn()> = Once::new();
 static FLUSH_PENDING: AtomicU64 = AtomicU64::new(0);
 /// One flush at a time.
 static FLUSH_BUSY: AtomicBool = AtomicBool::new(false);
-/// NMIs taken for a stop request.
-static STOP_NMIS: AtomicUsize = AtomicUsize::new(0);
 
 /// Registers the vectors. Thread context at boot, once.
 pub fn init() {
@@ -91,13 +89,10 @@ pub fn park_here() -> ! {
     cpu::halt_forever()
 }
 
-/// To be called first by the NMI handler: true if the NMI was a stop request (then it does not even return).
-pub fn on_nmi() -> bool {
-    if PARKING.load(Ordering::Acquire) {
-        STOP_NMIS.fetch_add(1, Ordering::Relaxed);
-        park_here();
-    }
-    false
+/// Whether the shutdown ladder parks processors: then an NMI is its request.
+pub(crate) fn is_parking() -> bool {
+    // ORDERING: acquire pairs with the store in `park_others`.
+    PARKING.load(Ordering::Acquire)
 }
 
 fn missing(own: CpuId) -> impl Iterator<Item = CpuId> {
@@ -146,20 +141,10 @@ fn ask_to_park(own: CpuId, ipi: Ipi) {
     }
 }
 
-/// Stops every other processor by NMI, for panics: takes no lock, allocates nothing, waits at most `limit`. Returns how many did
-/// not confirm. Any context.
-pub fn stop_others_by_nmi(limit: Duration) -> usize {
-    if !apic::ready() {
-        return 0;
-    }
-    let own = percpu::current_cpu();
-    if PARKING.swap(true, Ordering::AcqRel) {
-        // Somebody is stopping us; two panics at once: the second one yields.
-        park_here();
-    }
-    ask_to_park(own, Ipi::Nmi);
-    wait_for_parking(own, limit);
-    missing(own).count()
+/// Stops every other processor by NMI, for panics: takes no lock, allocates nothing, waits for a bounded time. Those that a
+/// report has stopped already are not asked again. Returns how many did not confirm. Any context.
+pub fn stop_others_by_nmi(_limit: Duration) -> usize {
+    kdb::nmi::stop_for_good()
 }
 
 fn flush_if_asked() {

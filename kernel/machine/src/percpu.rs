@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 
 use ksync::cpu::{CpuId, MAX_CPUS};
 
-/// One processor's block. The first two fields are read by offset from assembly.
+/// One processor's block. The first three fields are used by offset from assembly.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct CpuBlock {
@@ -16,6 +16,8 @@ pub struct CpuBlock {
     number: AtomicU32,
     /// Local APIC id; offset 4.
     apic_id: AtomicU32,
+    /// Exception handlers this processor is inside of, NMI included; offset 8. The stubs count.
+    exceptions: AtomicU32,
     /// A word for the scheduler: the running thread, in whatever form it likes.
     pub thread: AtomicUsize,
     /// Interrupt handlers on this processor's stack right now.
@@ -42,6 +44,7 @@ impl CpuBlock {
         Self {
             number: AtomicU32::new(0),
             apic_id: AtomicU32::new(NO_APIC_ID),
+            exceptions: AtomicU32::new(0),
             thread: AtomicUsize::new(0),
             nesting: AtomicU32::new(0),
             online: AtomicBool::new(false),
@@ -71,6 +74,19 @@ impl CpuBlock {
         let outer = self.nesting.load(Ordering::Relaxed);
         self.nesting.store(outer + 1, Ordering::Relaxed);
         outer
+    }
+
+    /// Exception handlers this processor is inside of, NMI included.
+    #[inline]
+    pub(crate) fn exceptions(&self) -> u32 {
+        // ORDERING: relaxed, here and below; only this processor reads and writes it.
+        self.exceptions.load(Ordering::Relaxed)
+    }
+
+    /// Corrects the depth of exceptions: after a jump out of some, or for a panic, which counts as one.
+    #[inline]
+    pub(crate) fn set_exceptions(&self, depth: u32) {
+        self.exceptions.store(depth, Ordering::Relaxed);
     }
 
     /// Notes that the handler has ended.
@@ -155,6 +171,7 @@ pub fn in_interrupt() -> bool {
 }
 
 const _: () = assert!(core::mem::offset_of!(CpuBlock, number) == 0);
+const _: () = assert!(core::mem::offset_of!(CpuBlock, exceptions) == 8);
 
 #[cfg(test)]
 mod tests {

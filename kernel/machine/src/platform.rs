@@ -13,7 +13,7 @@ use crate::{
     boot::{self, BootRecord},
     cpu, hooks,
     ioapic::Signal,
-    ipi, irq,
+    ipi, irq, kdb,
     map::FirmwareTables,
     pci_config::{self, PciConfig},
     percpu, reset,
@@ -77,7 +77,7 @@ pub fn bring_up(record: &BootRecord) -> Result<&'static Platform, PlatformError>
     smp::init_bsp();
     hooks::set_cpu(percpu::current_cpu);
     hooks::set_interrupt(|vector, _| irq::dispatch(vector));
-    hooks::set_nmi(|_| ipi::on_nmi());
+    hooks::set_nmi(kdb::nmi::arrived);
     if irq::init(&platform.madt) == 0 {
         return Err(PlatformError::NoIoApic);
     }

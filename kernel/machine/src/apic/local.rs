@@ -142,6 +142,20 @@ impl<A: ApicAccess> LocalApic<A> {
         Ok(())
     }
 
+    /// Sends a non-maskable interrupt from any context, even from an NMI between the two writes of another command: the half
+    /// that one had written is put back. An unreachable processor shows as one that does not confirm.
+    pub fn send_nmi_from_anywhere(&self, apic_id: u32) {
+        let a = &self.access;
+        if a.mode() == Mode::X2apic {
+            let _ = self.send(Ipi::Nmi, Target::One(apic_id));
+            return;
+        }
+        let interrupted = a.read(ApicReg::CommandHigh);
+        let _ = self.send(Ipi::Nmi, Target::One(apic_id));
+        let _ = self.wait_idle();
+        a.write(ApicReg::CommandHigh, interrupted);
+    }
+
     /// Waits until the last command has left (xAPIC; x2APIC has no such state).
     pub fn wait_idle(&self) -> Result<(), SendError> {
         if self.access.mode() == Mode::X2apic {

@@ -6,8 +6,10 @@
 //! line's answers) is not.
 //!
 //! Context: any but NMI; never parks. A full queue is drained by the writer for a bounded time, then text is dropped and counted.
-//! The panic path ([`Emergency`]) bypasses all locks after a bounded wait.
+//! The panic path and the debugger ([`Emergency`]) write around locks whose holders are stopped.
 
+mod emergency;
+mod flight;
 mod lines;
 mod logger;
 mod ring;
@@ -22,7 +24,10 @@ use core::{
 use bootloader_api::info::FrameBuffer;
 use ksync::SpinLock;
 
+pub use self::emergency::Emergency;
+pub(crate) use self::emergency::{hush, speak};
 use self::{
+    flight::Flight,
     lines::LineWriter,
     ring::{History, Queue},
     screen::Screen,
@@ -50,6 +55,8 @@ static INPUT: SpinLock<Queue<INPUT_SIZE>> = SpinLock::new(Queue::new());
 static SERIAL: SpinLock<Serial> = SpinLock::new(Serial::new());
 static SCREEN: SpinLock<Option<Screen>> = SpinLock::new(None);
 static SENDING: AtomicBool = AtomicBool::new(false);
+/// What the sender has taken from the queue and not yet sent.
+static FLIGHT: Flight = Flight::new();
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Prepares COM1 and the `log` backend; the first thing the kernel does. A machine without a serial port is fine.
@@ -130,9 +137,9 @@ fn drain() {
         if SENDING.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return;
         }
-        let mut chunk = [0; 64];
         loop {
-            let count = QUEUE.lock().pop(&mut chunk);
+            let mut chunk = [0; flight::SIZE];
+            let count = FLIGHT.take_from(&mut QUEUE.lock(), &mut chunk);
             if count == 0 {
                 break;
             }
@@ -148,20 +155,30 @@ fn drain() {
     }
 }
 
-/// Writes octets to both devices; the serial line is waited for outside its lock, for a bounded time.
-fn emit(mut text: &[u8]) {
+/// Writes what is in flight to both devices; the serial line is waited for outside its lock, for a bounded time.
+fn emit(text: &[u8]) {
     if let Some(screen) = SCREEN.lock().as_mut() {
         screen.write(text);
     }
     let mut idle = 0;
-    while !text.is_empty() && idle < STALL_TRIES {
-        let sent = SERIAL.lock().send(text);
-        text = text.get(sent..).unwrap_or_default();
+    while idle < STALL_TRIES {
+        let left = text.get(FLIGHT.sent()..).unwrap_or_default();
+        if left.is_empty() {
+            return;
+        }
+        emergency::wait_while_hushed();
+        let sent = {
+            let mut serial = SERIAL.lock();
+            let sent = serial.send(left);
+            // Under the lock: whoever finds the line unlocked knows exactly what has been sent.
+            FLIGHT.note_sent(sent);
+            sent
+        };
         idle = if sent > 0 { 0 } else { idle + 1 };
         core::hint::spin_loop();
     }
     // ORDERING: a statistic.
-    DROPPED.fetch_add(text.len() as u64, Ordering::Relaxed);
+    DROPPED.fetch_add(FLIGHT.abandon() as u64, Ordering::Relaxed);
 }
 
 /// Returns the next typed octet, in the order of typing whether the line interrupts or not.
@@ -246,50 +263,4 @@ pub fn flush() -> bool {
         core::hint::spin_loop();
     }
     false
-}
-
-/// The panic path's writer: straight to the devices, around a lock whose holder has stopped.
-#[derive(Debug, Default)]
-pub struct Emergency;
-
-impl Emergency {
-    /// Tries per lock before it is bypassed.
-    const LOCK_TRIES: u32 = 100_000;
-
-    /// Sends what was queued before the panic, so that the report follows the last messages.
-    #[must_use]
-    pub fn begin() -> Self {
-        let mut chunk = [0; 64];
-        // Bounded: other CPUs may still be writing.
-        for _ in 0..QUEUE_SIZE / 64 {
-            let count = QUEUE.lock_bounded(Self::LOCK_TRIES).map_or(0, |mut queue| queue.pop(&mut chunk));
-            if count == 0 {
-                break;
-            }
-            Self::emit(chunk.get(..count).unwrap_or_default());
-        }
-        Self
-    }
-
-    fn emit(text: &[u8]) {
-        if let Some(mut screen) = SCREEN.lock_bounded(Self::LOCK_TRIES)
-            && let Some(screen) = screen.as_mut()
-        {
-            screen.write(text);
-        }
-        match SERIAL.lock_bounded(Self::LOCK_TRIES) {
-            Some(mut serial) => serial.send_all(text, STALL_TRIES),
-            None => Serial::send_around_the_lock(text, STALL_TRIES),
-        }
-    }
-}
-
-impl Write for Emergency {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if let Some(mut history) = HISTORY.lock_bounded(Self::LOCK_TRIES) {
-            history.push(text.as_bytes());
-        }
-        Self::emit(text.as_bytes());
-        Ok(())
-    }
 }

@@ -86,14 +86,6 @@ impl Serial {
         }
     }
 
-    /// The panic path's last resort: a second driver for the same port, because the first one's lock will never be released.
-    pub(super) fn send_around_the_lock(text: &[u8], tries: u32) {
-        // SAFETY: the holder of the lock has been stopped or is the code that panicked; at worst some octets mix.
-        if let Ok(uart) = unsafe { Uart16550::new_port(COM1) } {
-            Self { uart: Some(uart), after_return: false }.send_all(text, tries);
-        }
-    }
-
     /// Returns a received octet, if there is one.
     pub(super) fn receive(&mut self) -> Option<u8> {
         self.uart.as_mut()?.try_receive_byte().ok()

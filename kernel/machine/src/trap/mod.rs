@@ -1,7 +1,7 @@
 //! Exceptions and interrupts: from the vector to Rust and back.
 //!
 //! 256 assembly stubs save every general register as a [`TrapFrame`] and call `dispatch`. Exceptions (vectors 0 to 31) end in a
-//! report and a panic, apart from a guarded [`probe`], an expected NMI and breakpoints. Vectors 32 to 255 go to the hook installed
+//! report, apart from a guarded [`probe`], an expected NMI, and what the debugger wants ([`crate::kdb`]). Vectors 32 to 255 go to the hook installed
 //! with [`crate::hooks::set_interrupt`]; after it, if the interrupted code had interrupts enabled, the exit hook may preempt.
 //!
 //! Source: Intel SDM volume 3, chapter 6.
@@ -10,9 +10,11 @@ pub mod probe;
 mod report;
 mod stubs;
 
+use x86_64::registers::control::Cr2;
+
 pub use self::report::TrapReport;
-pub(crate) use self::stubs::stub_address;
-use crate::{hooks, panic};
+pub(crate) use self::stubs::{capture, is_entering_exception, is_stub, resume, stub_address};
+use crate::{hooks, kdb, panic};
 
 /// The vectors this kernel treats by name.
 pub mod vector {
@@ -71,6 +73,35 @@ const _: () = assert!(size_of::<TrapFrame>() == 22 * 8);
 const INTERRUPT_FLAG: u64 = 1 << 9;
 
 impl TrapFrame {
+    /// Returns a frame of zeros.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self {
+            r15: 0,
+            r14: 0,
+            r13: 0,
+            r12: 0,
+            r11: 0,
+            r10: 0,
+            r9: 0,
+            r8: 0,
+            rbp: 0,
+            rdi: 0,
+            rsi: 0,
+            rdx: 0,
+            rcx: 0,
+            rbx: 0,
+            rax: 0,
+            vector: 0,
+            error_code: 0,
+            rip: 0,
+            cs: 0,
+            rflags: 0,
+            rsp: 0,
+            ss: 0,
+        }
+    }
+
     /// Returns whether the interrupted code had interrupts enabled.
     #[inline]
     #[must_use]
@@ -79,34 +110,61 @@ impl TrapFrame {
     }
 }
 
-/// Called by the stubs with the saved registers; changes to the frame are loaded on return.
+/// Called by the stubs of vectors 32 to 255 with the saved registers; changes to the frame are loaded on return.
 ///
 /// # Safety
 /// Only the stubs call this, with the frame they have just pushed.
 unsafe extern "C" fn trap_from_stub(frame: *mut TrapFrame) {
     // SAFETY: the stub passes the address of the complete frame it pushed, on a stack nobody else uses.
-    dispatch(unsafe { &mut *frame });
+    let frame = unsafe { &mut *frame };
+    hooks::interrupt(frame.vector as u8, frame);
+    if frame.interrupts_enabled() {
+        hooks::interrupt_exit();
+    }
 }
 
-#[inline]
-fn dispatch(frame: &mut TrapFrame) {
-    let vector = frame.vector as u8;
-    if vector >= vector::FIRST_INTERRUPT {
-        hooks::interrupt(vector, frame);
-        if frame.interrupts_enabled() {
-            hooks::interrupt_exit();
-        }
-        return;
+/// As [`trap_from_stub`], for exceptions.
+///
+/// # Safety
+/// As there.
+unsafe extern "C" fn exception_from_stub(frame: *mut TrapFrame) {
+    // SAFETY: as above.
+    let frame = unsafe { &mut *frame };
+    exception(frame);
+    // While we were counted as in an exception, an NMI that asked this CPU to stop has left it to us.
+    if crate::percpu::this_block().exceptions() == 1 {
+        kdb::nmi::hold(frame);
     }
-    exception(vector, frame);
 }
 
 #[cold]
-fn exception(vector: u8, frame: &mut TrapFrame) {
-    match vector {
-        vector::PAGE_FAULT | vector::GENERAL_PROTECTION if probe::recover(frame) => {}
-        vector::NMI if hooks::nmi(frame) => {}
-        vector::BREAKPOINT => log::warn!("breakpoint at {:#x}", frame.rip),
-        _ => panic::trapped(frame),
+fn exception(frame: &mut TrapFrame) {
+    let vector = frame.vector as u8;
+    let handled = match vector {
+        vector::PAGE_FAULT | vector::GENERAL_PROTECTION if probe::recover(frame) => true,
+        vector::NMI => hooks::nmi(frame),
+        vector::MACHINE_CHECK => false,
+        _ => {
+            let address = if vector == vector::PAGE_FAULT { Cr2::read_raw() } else { 0 };
+            // A step under way stops at an exception of its own; a guarded view is left here.
+            if vector != vector::DEBUG {
+                kdb::guard::on_fault(vector, address, frame.rip);
+                kdb::session::abandon_step(frame);
+            }
+            match vector {
+                vector::DEBUG => kdb::session::on_debug(frame),
+                vector::BREAKPOINT => kdb::session::on_breakpoint(frame) || pass_breakpoint(frame),
+                _ => false,
+            }
+        }
+    };
+    if !handled {
+        panic::trapped(frame);
     }
+}
+
+/// A breakpoint nobody waits for is not worth a panic.
+fn pass_breakpoint(frame: &TrapFrame) -> bool {
+    log::warn!("breakpoint at {:#x}", frame.rip);
+    true
 }

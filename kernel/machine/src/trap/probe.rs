@@ -1,7 +1,7 @@
 //! Guarded accesses: touch an address that may fault and learn whether it did.
 //!
 //! The backtrace and the debugger read memory with them, and the boot tests prove with them that code cannot be written and data
-//! cannot be executed. A fault at one of the three instructions below resumes behind it with an error. Context: any.
+//! cannot be executed. A fault at one of the instructions below resumes behind it with an error. Context: any.
 
 use super::TrapFrame;
 
@@ -19,6 +19,16 @@ core::arch::global_asm!(
     "sluice_probe_read_at:",
     "mov rcx, [rdi]",
     "mov [rsi], rcx",
+    "inc eax",
+    "ret",
+    // rdi: address, rsi: where to put the octet; returns 1 if read.
+    ".global sluice_probe_read_octet",
+    "sluice_probe_read_octet:",
+    "xor eax, eax",
+    ".global sluice_probe_read_octet_at",
+    "sluice_probe_read_octet_at:",
+    "mov cl, [rdi]",
+    "mov [rsi], cl",
     "inc eax",
     "ret",
     // rdi: address, sil: value; returns 1 if written.
@@ -52,9 +62,11 @@ core::arch::global_asm!(
 
 unsafe extern "C" {
     fn sluice_probe_read(address: u64, out: *mut u64) -> u32;
+    fn sluice_probe_read_octet(address: u64, out: *mut u8) -> u32;
     fn sluice_probe_write(address: u64, value: u8) -> u32;
     fn sluice_probe_call(address: u64) -> u32;
     static sluice_probe_read_at: u8;
+    static sluice_probe_read_octet_at: u8;
     static sluice_probe_write_at: u8;
     static sluice_probe_call_fault: u8;
     static sluice_probe_fault: u8;
@@ -70,6 +82,21 @@ pub fn read(address: u64) -> Result<u64, Faulted> {
     // are mapped in a range of their own, which callers have no reason to probe.
     let done = unsafe { sluice_probe_read(address, &raw mut value) };
     if done == 1 { Ok(value) } else { Err(Faulted) }
+}
+
+/// Reads `out.len()` octets from `address` on.
+///
+/// # Errors
+/// [`Faulted`] at the first octet that is not readable; those before it are in `out`.
+pub fn read_octets(address: u64, out: &mut [u8]) -> Result<(), Faulted> {
+    for (offset, slot) in (0..).zip(out) {
+        let at = address.checked_add(offset).ok_or(Faulted)?;
+        // SAFETY: as in `read`.
+        if unsafe { sluice_probe_read_octet(at, slot) } != 1 {
+            return Err(Faulted);
+        }
+    }
+    Ok(())
 }
 
 /// Writes the octet at `address`.
@@ -99,7 +126,9 @@ pub unsafe fn call(address: u64) -> Result<(), Faulted> {
 /// Resumes a guarded access that faulted; answers whether this fault was one.
 pub(super) fn recover(frame: &mut TrapFrame) -> bool {
     let at = |label: *const u8| label.addr() as u64;
-    if frame.rip == at(&raw const sluice_probe_read_at) || frame.rip == at(&raw const sluice_probe_write_at) {
+    let accesses =
+        [&raw const sluice_probe_read_at, &raw const sluice_probe_read_octet_at, &raw const sluice_probe_write_at];
+    if accesses.iter().any(|access| frame.rip == at(*access)) {
         frame.rip = at(&raw const sluice_probe_fault);
         return true;
     }

@@ -1,6 +1,6 @@
 //! The text of a fatal trap, in the wording FreeBSD's administrators know. Pure, host-tested.
 //!
-//! Trap numbers are that system's own, the vector follows in its line. Error codes: Intel SDM volume 3, 4.7 and 6.13.
+//! Trap numbers are that system's own, not the vector's. Error codes: Intel SDM volume 3, 4.7 and 6.13.
 
 use core::fmt;
 
@@ -23,6 +23,8 @@ pub struct TrapReport<'a> {
     pub thread: &'a str,
     /// Subtract this from an address to find it in the kernel file.
     pub image_offset: u64,
+    /// The descriptor of the code segment.
+    pub code_segment: u64,
 }
 
 /// Returns (number, description) of an exception vector.
@@ -88,6 +90,17 @@ impl TrapReport<'_> {
         writeln!(f, "IOPL = {}", self.frame.rflags >> 12 & 3)
     }
 
+    /// The code segment's descriptor, taken apart (Intel SDM volume 3, 3.4.5).
+    fn code_segment(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.code_segment;
+        let bit = |number: u32| word >> number & 1;
+        let base = word >> 16 & 0xFF_FFFF | word >> 32 & 0xFF00_0000;
+        let limit = word & 0xFFFF | word >> 32 & 0xF_0000;
+        writeln!(f, "code segment            = base {base:#x}, limit {limit:#x}, type {:#x}", word >> 40 & 0x1F)?;
+        let (level, present, long, wide, pages) = (word >> 45 & 3, bit(47), bit(53), bit(54), bit(55));
+        writeln!(f, "{:24}= DPL {level}, pres {present}, long {long}, def32 {wide}, gran {pages}", "")
+    }
+
     fn registers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let r = self.frame;
         writeln!(f, "rax: {:016x} rbx: {:016x} rcx: {:016x} rdx: {:016x}", r.rax, r.rbx, r.rcx, r.rdx)?;
@@ -119,10 +132,11 @@ impl fmt::Display for TrapReport<'_> {
         writeln!(f, "instruction pointer     = {:#x}:{:#x} (image {in_file:#x})", frame.cs, frame.rip)?;
         writeln!(f, "stack pointer           = {:#x}:{:#x}", frame.ss, frame.rsp)?;
         writeln!(f, "frame pointer           = {:#x}:{:#x}", frame.ss, frame.rbp)?;
+        self.code_segment(f)?;
         self.eflags(f)?;
-        writeln!(f, "current thread          = {}", self.thread)?;
-        writeln!(f, "trap number             = {number} (vector {})", self.vector())?;
-        self.registers(f)
+        writeln!(f, "current process         = {}", self.thread)?;
+        self.registers(f)?;
+        writeln!(f, "trap number             = {number}")
     }
 }
 
@@ -139,8 +153,9 @@ mod tests {
             apic_id: 2,
             fault_address: 0x18,
             stack_overflow,
-            thread: "irq16: em0",
+            thread: "42 (irq16: em0)",
             image_offset: 0x1000,
+            code_segment: 0x00AF_9B00_0000_FFFF,
         };
         report.to_string()
     }
@@ -156,7 +171,10 @@ mod tests {
             "fault code              = supervisor write data, page not present",
             "instruction pointer     = 0x8:0x1234 (image 0x234)",
             "processor eflags        = interrupt enabled, IOPL = 0",
-            "current thread          = irq16: em0",
+            "code segment            = base 0x0, limit 0xfffff, type 0x1b",
+            "                        = DPL 0, pres 1, long 1, def32 0, gran 1",
+            "current process         = 42 (irq16: em0)",
+            "trap number             = 12",
         ] {
             assert!(text.lines().any(|found| found == line), "{line:?} is missing in {text}");
         }
@@ -173,7 +191,7 @@ mod tests {
         let frame = TrapFrame { vector: 8, ..TrapFrame::default() };
         let text = report(&frame, true);
         assert!(text.contains("Fatal trap 23: double fault while in kernel mode"));
-        assert!(text.contains("stack overflow in thread irq16: em0"));
+        assert!(text.contains("stack overflow in thread 42 (irq16: em0)"));
         assert!(text.contains("fault virtual address   = 0x18"));
     }
 }
