@@ -65,6 +65,9 @@ pub struct Adapter<R> {
     pub(crate) phase: AtomicU8,
     /// Whether frames may come in from the wire.
     pub(crate) ingress_open: AtomicBool,
+    /// Whether frames are accepted for sending. Changed under no lock; who passes through the transmit lock afterwards knows
+    /// that nobody puts anything into the ring any more.
+    pub(crate) egress_open: AtomicBool,
     /// The shutdown has masked the device; [`unmask`](Self::unmask) does nothing any more.
     pub(crate) masked_for_good: AtomicBool,
     /// The watchdog wants the ithread to reset the device.
@@ -166,7 +169,8 @@ impl<R: RegisterIo> Adapter<R> {
         batch: &mut PacketBatch,
         finished: &mut Finished,
     ) -> Result<u32, (u32, TxRefusal)> {
-        let running = self.phase() == Phase::Running;
+        // ORDERING: acquire pairs with the release in `close_egress`.
+        let running = self.phase() == Phase::Running && self.egress_open.load(Ordering::Acquire);
         let Some(ring) = ring.as_mut().filter(|ring| running && !ring.paused) else {
             return Err((0, TxRefusal::NotRunning));
         };

@@ -168,6 +168,7 @@ impl<R: RegisterIo> Adapter<R> {
             watchdog: config.watchdog,
             phase: AtomicU8::new(Phase::Attached as u8),
             ingress_open: AtomicBool::new(false),
+            egress_open: AtomicBool::new(true),
             masked_for_good: AtomicBool::new(false),
             recover: AtomicBool::new(false),
             causes: AtomicU32::new(0),

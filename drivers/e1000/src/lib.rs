@@ -10,10 +10,11 @@
 //!
 //! # Life of a port
 //! attach → [`start`](Adapter::start) → traffic, [`tick`](Adapter::tick) once a second → [`close_ingress`] → drain →
-//! [`mask_interrupts`] → (ithread joined) → [`stop_dma`] → [`teardown`]. A device that reads all ones is `Gone`:
+//! [`mask_interrupts`] → (ithread joined) → [`close_egress`] → drain → [`stop_dma`] → [`teardown`]. A device that reads all ones is `Gone`:
 //! everything refuses, nothing is freed. Every wait for the device is bounded.
 //!
 //! [`close_ingress`]: Adapter::close_ingress
+//! [`close_egress`]: Adapter::close_egress
 //! [`mask_interrupts`]: Adapter::mask_interrupts
 //! [`stop_dma`]: Adapter::stop_dma
 //! [`teardown`]: Adapter::teardown
@@ -74,9 +75,11 @@ mod error;
 pub mod filter;
 mod hardware;
 mod intr;
+mod ledger;
 mod link;
 pub mod regs;
 mod rx;
+mod stat;
 mod stats;
 mod stop;
 mod tick;
@@ -89,6 +92,7 @@ pub use config::{Config, Moderation};
 pub use error::{Delay, Error};
 pub use filter::ReceiveFilter;
 pub use intr::FilterCause;
+pub use ledger::Ledger;
 pub use link::{Duplex, LinkState, Speed};
 pub use regs::{Reg, RegisterIo, Stat};
 pub use rx::RxRing;

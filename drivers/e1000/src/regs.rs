@@ -7,6 +7,8 @@
 
 use bitflags::bitflags;
 
+pub use crate::stat::Stat;
+
 /// What a register of a device reads that has left the bus: every bit set.
 ///
 /// No register this driver decides upon can hold it legitimately: each has bits that read as zero.
@@ -96,84 +98,12 @@ pub enum Reg {
     Rah(u8),
     /// Wakeup Control \[WUC\], 13.6.1.
     Wuc,
+    /// Receive Data FIFO Packet Count \[RDFPC\], 13.8: frames received that are not in memory yet.
+    Rdfpc,
+    /// Transmit Data FIFO Packet Count \[TDFPC\], 13.8: frames out of memory that are not on the wire yet.
+    Tdfpc,
     /// A statistics register, 13.7; all are cleared by reading.
     Stat(Stat),
-}
-
-/// The statistics registers this driver reads (13.7). 32 bits each, cleared by reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stat {
-    /// CRC Error Count \[CRCERRS\].
-    Crcerrs,
-    /// Alignment Error Count \[ALGNERRC\].
-    Algnerrc,
-    /// RX Error Count \[RXERRC\].
-    Rxerrc,
-    /// Missed Packets Count \[MPC\]: no descriptor or no room in the receive FIFO.
-    Mpc,
-    /// Excessive Collisions Count \[ECOL\].
-    Ecol,
-    /// Late Collisions Count \[LATECOL\].
-    Latecol,
-    /// Sequence Error Count \[SEC\].
-    Sec,
-    /// Receive Length Error Count \[RLEC\].
-    Rlec,
-    /// Good Packets Received Count \[GPRC\].
-    Gprc,
-    /// Good Packets Transmitted Count \[GPTC\].
-    Gptc,
-    /// Receive No Buffers Count \[RNBC\]: frames that found no descriptor, but may have waited in the FIFO.
-    Rnbc,
-    /// Receive Undersize Count \[RUC\].
-    Ruc,
-    /// Receive Fragment Count \[RFC\].
-    Rfc,
-    /// Receive Oversize Count \[ROC\].
-    Roc,
-    /// Receive Jabber Count \[RJC\].
-    Rjc,
-}
-
-impl Stat {
-    /// All statistics registers of this list.
-    pub const ALL: [Self; 15] = [
-        Self::Crcerrs,
-        Self::Algnerrc,
-        Self::Rxerrc,
-        Self::Mpc,
-        Self::Ecol,
-        Self::Latecol,
-        Self::Sec,
-        Self::Rlec,
-        Self::Gprc,
-        Self::Gptc,
-        Self::Rnbc,
-        Self::Ruc,
-        Self::Rfc,
-        Self::Roc,
-        Self::Rjc,
-    ];
-
-    const fn offset(self) -> u32 {
-        match self {
-            Self::Crcerrs => 0x4000,
-            Self::Algnerrc => 0x4004,
-            Self::Rxerrc => 0x400c,
-            Self::Mpc => 0x4010,
-            Self::Ecol => 0x4018,
-            Self::Latecol => 0x4020,
-            Self::Sec => 0x4038,
-            Self::Rlec => 0x4040,
-            Self::Gprc => 0x4074,
-            Self::Gptc => 0x4080,
-            Self::Rnbc => 0x40a0,
-            Self::Ruc => 0x40a4,
-            Self::Rfc => 0x40a8,
-            Self::Roc => 0x40ac,
-            Self::Rjc => 0x40b0,
-        }
-    }
 }
 
 /// Octets of the register window (BAR 0), 13.2.
@@ -207,6 +137,7 @@ impl Reg {
             Self::Fcttv => 0x0170,
             Self::Tctl => 0x0400,
             Self::Tipg => 0x0410,
+            Self::Rdfpc => 0x2430,
             Self::Rdbal => 0x2800,
             Self::Rdbah => 0x2804,
             Self::Rdlen => 0x2808,
@@ -214,6 +145,7 @@ impl Reg {
             Self::Rdt => 0x2818,
             Self::Rdtr => 0x2820,
             Self::Radv => 0x282c,
+            Self::Tdfpc => 0x3430,
             Self::Tdbal => 0x3800,
             Self::Tdbah => 0x3804,
             Self::Tdlen => 0x3808,

@@ -105,6 +105,13 @@ impl RxRing {
         self.available().is_some()
     }
 
+    /// Counts the received frames that nobody has served, the frame under way included if its end is there. The device
+    /// has stopped, or it may become more at once.
+    pub(crate) fn unserved(&self) -> usize {
+        let written = (0..self.slots.len()).map_while(|n| self.written((self.next + n) % self.slots.len()));
+        written.filter(|written| written.status.contains(RxStatus::EOP)).count()
+    }
+
     /// Serves up to `budget` descriptors: good frames go to `sink`, bad ones are counted, every buffer is replaced. Then
     /// gives the descriptors back to the device with one register write. Returns the descriptors served.
     ///
@@ -163,7 +170,13 @@ impl RxRing {
     /// Returns what the device wrote into the next descriptor, if it is done with it.
     #[inline]
     fn available(&self) -> Option<RxWriteback> {
-        let [_, rest] = self.cells(self.next)?;
+        self.written(self.next)
+    }
+
+    /// As [`available`](Self::available), for descriptor `index`.
+    #[inline]
+    fn written(&self, index: usize) -> Option<RxWriteback> {
+        let [_, rest] = self.cells(index)?;
         // ORDERING: acquire pairs with the device's write-back: DD is written after the frame and the length.
         let written = RxWriteback::decode(rest.load(Ordering::Acquire));
         written.done().then_some(written)

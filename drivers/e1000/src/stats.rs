@@ -18,6 +18,8 @@ pub(crate) struct RxCounters {
     pub(crate) crc_errors: Counter,
     pub(crate) length_errors: Counter,
     pub(crate) errors: Counter,
+    /// Received, and still in the ring at the teardown. Written by who tears down, after the ithread.
+    pub(crate) unserved: Counter,
 }
 
 /// Written under the transmit lock, read by anybody.

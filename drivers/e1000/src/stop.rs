@@ -64,6 +64,8 @@ pub struct DmaStopped {
 pub struct TornDown {
     /// Buffers that were in the receive ring.
     pub rx_buffers: usize,
+    /// Of these, buffers with a frame that nobody fetched.
+    pub unserved: usize,
     /// Buffers that were in the transmit ring: frames that were not sent.
     pub tx_buffers: usize,
     /// Maps destroyed.
@@ -102,8 +104,8 @@ pub enum TeardownError {
     Busy(Leftovers),
 }
 
-/// Attempts at the transmit lock before stopping without it: whoever holds it does so for microseconds.
-const LOCK_SPINS: u32 = 1 << 22;
+/// Attempts at a lock before going on without it: whoever holds it does so for microseconds.
+pub(crate) const LOCK_SPINS: u32 = 1 << 22;
 
 impl<R: RegisterIo> Adapter<R> {
     /// Closes reception at the wire. What was received before stays in the ring and is served as before; sending goes
@@ -122,10 +124,22 @@ impl<R: RegisterIo> Adapter<R> {
         self.note_gone(hardware::disable_receive(&self.regs, mode))
     }
 
-    /// Returns the received frames that wait in the ring, as the device's head and tail say. Lock-free.
+    /// Accepts nothing for sending any more: `transmit` answers [`NotRunning`](ifnet::TxRefusal::NotRunning). What the ring
+    /// holds still goes out. When this returns, whoever was sending has finished.
     ///
     /// # Context
-    /// Any thread. Two or three register reads.
+    /// Thread. Passes through the transmit lock (bounded).
+    pub fn close_egress(&self) {
+        // ORDERING: release pairs with the acquire in `transmit_locked`; the lock orders this against who is inside.
+        self.egress_open.store(false, Ordering::Release);
+        drop(self.tx.lock_bounded(LOCK_SPINS));
+    }
+
+    /// Returns the received frames that wait in the ring, as the device's head and tail say, and in the device, on their way to
+    /// the ring. Lock-free.
+    ///
+    /// # Context
+    /// Any thread. Some register reads.
     ///
     /// # Errors
     /// [`Error::Gone`].
@@ -133,13 +147,14 @@ impl<R: RegisterIo> Adapter<R> {
         let octets = self.note_gone(read_checked(&self.regs, Reg::Rdlen))?;
         let head = self.note_gone(read_checked(&self.regs, Reg::Rdh))?;
         let tail = self.note_gone(read_checked(&self.regs, Reg::Rdt))?;
+        let fifo = self.note_gone(read_checked(&self.regs, Reg::Rdfpc))? as usize;
         let length = octets / 16;
         if length == 0 || head >= length || tail >= length {
             // Not programmed, or not believable: nothing that a drain could wait for.
-            return Ok(0);
+            return Ok(fifo);
         }
         // The device may use `head .. tail`; what lies outside, but for the unused one, has been received.
-        Ok(((head + length - tail - 1) % length) as usize)
+        Ok(((head + length - tail - 1) % length) as usize + fifo)
     }
 
     /// Returns whether no frame is in the transmit ring; takes back what is finished. Never waits for the lock: if
@@ -151,7 +166,8 @@ impl<R: RegisterIo> Adapter<R> {
         self.tx_backlog() == 0
     }
 
-    /// Returns the frames in the transmit ring; at least 1 while somebody is sending.
+    /// Returns the frames in the transmit ring and those the device has fetched from it and not put on the wire; at least 1
+    /// while somebody is sending.
     ///
     /// # Context
     /// Any thread. Returns buffers to the pool.
@@ -165,7 +181,11 @@ impl<R: RegisterIo> Adapter<R> {
                     ring.in_flight()
                 }),
             };
-            if in_flight == 0 || finished.len() < crate::tx::RECLAIM_BURST {
+            if in_flight == 0 {
+                // All ones: a device that is gone sends nothing.
+                return read_checked(&self.regs, Reg::Tdfpc).map_or(0, |frames| frames as usize);
+            }
+            if finished.len() < crate::tx::RECLAIM_BURST {
                 return in_flight;
             }
         }
@@ -203,6 +223,8 @@ impl<R: RegisterIo> Adapter<R> {
         // Whoever is sending now finishes; whoever comes later finds the phase changed. The device is told to stop
         // either way.
         let passed = self.tx.lock_bounded(LOCK_SPINS).is_some();
+        // The reset clears them.
+        self.collect_statistics();
         let stopped = hardware::stop(&self.regs, self.delay, self.variant);
         self.note_gone(stopped)?;
         if passed { Ok(DmaStopped { name: Arc::clone(&self.name) }) } else { Err(Error::TransmitWedged) }
@@ -237,6 +259,8 @@ impl<R: RegisterIo> Adapter<R> {
     }
 
     fn dismantle(&self, tx: TxRing, rx: RxRing, stopped: &bus_dma::DmaStopped<'_>, done: &mut TornDown) {
+        done.unserved = rx.unserved();
+        self.rx.unserved.add(done.unserved as u64);
         let (rx_memory, rx_maps) = rx.into_parts();
         let (tx_memory, tx_maps) = tx.into_parts();
         done.maps = rx_maps.len() + tx_maps.len();

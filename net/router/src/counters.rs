@@ -4,12 +4,31 @@
 //! them and adds up on demand. Packets that this router makes itself (ARP, ICMP, fragments, pings) have books of their own, so that
 //! the numbers of received frames are about received frames only.
 
-use alloc::string::String;
+use alloc::{boxed::Box, string::String};
 use core::fmt;
 
-use ifnet::{Fate, FateCounters, FateSnapshot};
+use ifnet::{Fate, FateCounters, FateSnapshot, IfIndex};
 use ksync::counter::Counter;
-use pktbuf::Origin;
+use pktbuf::{Origin, PacketBuf};
+
+use crate::MAX_INTERFACES;
+
+/// One book for each interface, and one for frames of none of them.
+const BOOKS: usize = MAX_INTERFACES + 1;
+
+/// Returns the place of an interface's book.
+pub(crate) fn place(rx_if: Option<u16>) -> usize {
+    rx_if.map_or(MAX_INTERFACES, |index| usize::from(index).min(MAX_INTERFACES))
+}
+
+/// The frames of one receiving interface, as one worker has counted them.
+#[derive(Debug, Default)]
+struct Book {
+    /// Handed up by the driver.
+    received: Counter,
+    /// How they ended, if they ended here.
+    fates: FateCounters,
+}
 
 /// What one worker has counted.
 ///
@@ -18,20 +37,18 @@ use pktbuf::Origin;
 #[derive(Debug)]
 pub struct WorkerCounters {
     name: String,
-    /// Frames handed up by drivers.
-    pub(crate) received: Counter,
+    /// By receiving interface; [`BOOKS`] of them.
+    books: Box<[Book]>,
     /// Packets made here.
     pub(crate) originated: Counter,
-    /// How received frames ended.
-    pub(crate) fates: FateCounters,
     /// How packets made here ended: `forwarded` means sent.
     pub(crate) local_fates: FateCounters,
 }
 
 impl WorkerCounters {
     pub(crate) fn new(name: String) -> Self {
-        let (received, originated) = (Counter::new(), Counter::new());
-        Self { name, received, originated, fates: FateCounters::new(), local_fates: FateCounters::new() }
+        let books = (0..BOOKS).map(|_| Book::default()).collect();
+        Self { name, books, originated: Counter::new(), local_fates: FateCounters::new() }
     }
 
     /// Returns the worker's name.
@@ -43,7 +60,7 @@ impl WorkerCounters {
     /// Returns how many frames drivers have handed to this worker.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.received.get()
+        self.books.iter().map(|book| book.received.get()).sum()
     }
 
     /// Returns how many packets this worker has made.
@@ -55,7 +72,15 @@ impl WorkerCounters {
     /// Returns how the received frames ended that ended here.
     #[must_use]
     pub fn fates(&self) -> FateSnapshot {
-        self.fates.snapshot()
+        self.books.iter().map(|book| book.fates.snapshot()).sum()
+    }
+
+    /// Returns how many frames of one interface came to this worker, and how those ended that ended here.
+    pub(crate) fn of_interface(&self, interface: IfIndex) -> (u64, FateSnapshot) {
+        match self.books.get(interface.as_usize()) {
+            Some(book) => (book.received.get(), book.fates.snapshot()),
+            None => (0, FateSnapshot::ZERO),
+        }
     }
 
     /// Returns how the packets made by this router ended that ended here; `forwarded` means sent.
@@ -64,19 +89,29 @@ impl WorkerCounters {
         self.local_fates.snapshot()
     }
 
-    /// Returns the book in which packets of this origin are entered.
+    /// Counts a frame that a driver has handed up.
     #[inline]
-    pub(crate) const fn book(&self, origin: Origin) -> &FateCounters {
-        match origin {
-            Origin::Received => &self.fates,
-            Origin::Local => &self.local_fates,
+    pub(crate) fn receive(&self, packet: &PacketBuf) {
+        if let Some(book) = self.books.get(place(packet.rx_if())) {
+            book.received.bump();
         }
     }
 
-    /// Counts how a packet of this origin ended.
+    /// Counts how a packet ended, in the book in which it is entered.
     #[inline]
-    pub(crate) fn count(&self, origin: Origin, fate: Fate) {
-        self.book(origin).record(fate);
+    pub(crate) fn count(&self, packet: &PacketBuf, fate: Fate) {
+        match packet.origin() {
+            Origin::Local => self.local_fates.record(fate),
+            Origin::Received => self.count_received(place(packet.rx_if()), fate, 1),
+        }
+    }
+
+    /// Counts how `frames` frames ended that belong into the book at `place`.
+    #[inline]
+    pub(crate) fn count_received(&self, place: usize, fate: Fate, frames: u64) {
+        if let Some(book) = self.books.get(place) {
+            book.fates.record_many(fate, frames);
+        }
     }
 }
 
@@ -115,6 +150,62 @@ impl Audit {
     pub const fn held(&self) -> u64 {
         self.held_arp + self.held_netisr + self.held_reassembly
     }
+}
+
+/// Where the frames went that one interface received.
+///
+/// Exact when the router is quiet; else what waits somewhere or is on its way is unexplained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceAudit {
+    /// Frames handed up by its driver.
+    pub received: u64,
+    /// How they ended.
+    pub fates: FateSnapshot,
+}
+
+impl InterfaceAudit {
+    /// Returns how many frames came minus how many ended.
+    #[must_use]
+    pub fn unexplained(&self) -> i64 {
+        self.received.wrapping_sub(self.fates.total()).cast_signed()
+    }
+}
+
+/// Writes the equation: `received 12 = forwarded 9 + delivered 1 + no-route 2; unexplained 0`.
+impl fmt::Display for InterfaceAudit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_equation(f, self.received, &self.fates, 0)?;
+        write!(f, "; unexplained {}", self.unexplained())
+    }
+}
+
+/// The books of the whole router as one equation, made by [`Audit::equation`].
+#[derive(Debug)]
+pub struct Equation<'a>(&'a Audit);
+
+impl Audit {
+    /// Returns the one line in which every frame is accounted for, each drop under its name.
+    #[must_use]
+    pub const fn equation(&self) -> Equation<'_> {
+        Equation(self)
+    }
+}
+
+impl fmt::Display for Equation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let audit = self.0;
+        write_equation(f, audit.received, &audit.fates, audit.held())?;
+        let own = &audit.local_fates;
+        write!(f, "; own {} = sent {} + delivered {}", audit.originated, own.forwarded, own.delivered)?;
+        own.drops().try_for_each(|(reason, count)| write!(f, " + {reason} {count}"))?;
+        write!(f, "; unexplained {}", audit.unexplained())
+    }
+}
+
+fn write_equation(f: &mut fmt::Formatter<'_>, received: u64, fates: &FateSnapshot, held: u64) -> fmt::Result {
+    write!(f, "received {received} = forwarded {} + delivered {}", fates.forwarded, fates.delivered)?;
+    fates.drops().try_for_each(|(reason, count)| write!(f, " + {reason} {count}"))?;
+    if held > 0 { write!(f, " + held {held}") } else { Ok(()) }
 }
 
 /// Writes the table of `netstat --audit`.

@@ -27,7 +27,7 @@ impl Pass<'_> {
             Delivery::EchoReply { ident, sequence } => {
                 let len = ip_of(&packet).map_or(0, |ip| ip.payload().len());
                 let fate = self.match_reply(&packet, (ident, sequence), len);
-                self.core.counters.count(packet.origin(), fate);
+                self.core.counters.count(&packet, fate);
                 self.core.cache.recycle(packet);
             }
             Delivery::Fragment => self.collect(packet),
@@ -47,7 +47,7 @@ impl Pass<'_> {
 
     /// Sends a received packet that has become an answer.
     fn send_answer(&mut self, mut packet: PacketBuf) {
-        self.core.counters.count(packet.origin(), Fate::Delivered);
+        self.core.counters.count(&packet, Fate::Delivered);
         self.core.counters.originated.bump();
         packet.set_origin(Origin::Local);
         self.send_own(packet);
@@ -101,7 +101,7 @@ impl Pass<'_> {
             Delivery::Fragment => Fate::Dropped(DropReason::LocalFragment),
         };
         while let Some(piece) = pieces.pop() {
-            self.core.counters.count(piece.origin(), fate);
+            self.core.counters.count(&piece, fate);
             self.core.cache.recycle(piece);
         }
     }

@@ -5,26 +5,24 @@ use core::net::Ipv4Addr;
 use arp::Resolution;
 use forward::{Fragmenter, IcmpErrorKind};
 use ifnet::{DropReason, Fate, IfIndex};
-use pktbuf::{Origin, PacketBatch, PacketBuf};
+use pktbuf::{PacketBatch, PacketBuf};
 use wire::{ETHERNET_HEADER_LEN, EtherType, EthernetHeader, MacAddr};
 
-use crate::worker::Pass;
+use crate::{
+    tally::{self, Tally},
+    worker::Pass,
+};
 
 /// What waits for one outgoing interface.
 pub(crate) struct Egress {
     pub(crate) batch: PacketBatch,
-    /// Packets in the batch that this router made.
-    local: usize,
+    /// The packets in the batch by where they came from.
+    tally: Tally,
 }
 
 impl Egress {
     pub(crate) const fn new() -> Self {
-        Self { batch: PacketBatch::new(), local: 0 }
-    }
-
-    /// Returns how many of the packets in the batch are local ones, by looking.
-    fn local_left(&self) -> usize {
-        self.batch.iter().filter(|packet| packet.origin() == Origin::Local).count()
+        Self { batch: PacketBatch::new(), tally: Tally::new() }
     }
 }
 
@@ -59,29 +57,30 @@ impl Pass<'_> {
         let Some(egress) = self.core.egress.get_mut(place) else {
             return self.discard(packet, DropReason::EgressDown);
         };
-        egress.local += usize::from(packet.origin() == Origin::Local);
-        self.core.waiting |= 1 << place;
-        if let Err(packet) = egress.batch.push(packet) {
-            self.enqueue_full(packet, out);
+        let source = tally::source(&packet);
+        match egress.batch.push(packet) {
+            Ok(()) => {
+                egress.tally.add(source);
+                self.core.waiting |= 1 << place;
+            }
+            Err(packet) => self.enqueue_full(packet, out),
         }
     }
 
-    /// Sends a full batch, to make room for `packet`, which is counted in its `local` already.
+    /// Sends a full batch, to make room for `packet`.
     #[cold]
     fn enqueue_full(&mut self, packet: PacketBuf, out: IfIndex) {
-        let place = out.as_usize();
-        let is_local = usize::from(packet.origin() == Origin::Local);
-        if let Some(egress) = self.core.egress.get_mut(place) {
-            egress.local -= is_local;
-        }
         self.flush(out);
-        let Some(egress) = self.core.egress.get_mut(place) else { return };
-        egress.local += is_local;
-        self.core.waiting |= 1 << place;
-        if let Err(packet) = egress.batch.push(packet) {
+        let place = out.as_usize();
+        let source = tally::source(&packet);
+        let refused = match self.core.egress.get_mut(place) {
+            None => Err(packet),
+            Some(egress) => egress.batch.push(packet).inspect(|()| egress.tally.add(source)),
+        };
+        match refused {
+            Ok(()) => self.core.waiting |= 1 << place,
             // `flush` leaves the batch empty.
-            egress.local -= is_local;
-            self.discard(packet, DropReason::TxRingFull);
+            Err(packet) => self.discard(packet, DropReason::TxRingFull),
         }
     }
 
@@ -103,27 +102,26 @@ impl Pass<'_> {
             let Some(port) = self.snapshot.port(out) else {
                 let reason = if self.snapshot.closed { DropReason::ShuttingDown } else { DropReason::EgressDown };
                 while let Some(packet) = egress.batch.pop() {
-                    core.counters.count(packet.origin(), Fate::Dropped(reason));
+                    core.counters.count(&packet, Fate::Dropped(reason));
                     core.cache.recycle(packet);
                 }
                 break;
             };
             let outcome = port.transmit(&mut egress.batch, &mut core.cache);
-            let local_left = if egress.batch.is_empty() { 0 } else { egress.local_left() };
-            let local = egress.local.saturating_sub(local_left);
-            egress.local = local_left;
-            core.counters.local_fates.record_many(Fate::Forwarded, local as u64);
-            core.counters.fates.record_many(Fate::Forwarded, u64::from(outcome.accepted).saturating_sub(local as u64));
+            // Who the accepted ones were can only be told from who is left.
+            let left = Tally::of(&egress.batch);
+            egress.tally.record_sent(&left, &core.counters);
+            egress.tally = left;
             let Some(refusal) = outcome.refused else { break };
             // Too long is one frame's fault; the other refusals are about all that are left.
             let rest = if refusal == ifnet::TxRefusal::TooLong { 1 } else { egress.batch.len() };
             for packet in egress.batch.drain().take(rest) {
-                egress.local -= usize::from(packet.origin() == Origin::Local);
-                core.counters.count(packet.origin(), Fate::Dropped(refusal.into()));
+                egress.tally.remove(tally::source(&packet));
+                core.counters.count(&packet, Fate::Dropped(refusal.into()));
                 core.cache.recycle(packet);
             }
         }
-        egress.local = 0;
+        egress.tally = Tally::new();
     }
 
     /// Asks for a neighbour that is not known.
@@ -165,7 +163,7 @@ impl Pass<'_> {
             }
             self.send_to(piece, out, neighbour);
         }
-        self.core.counters.count(packet.origin(), Fate::Forwarded);
+        self.core.counters.count(&packet, Fate::Forwarded);
         self.core.cache.recycle(packet);
     }
 }

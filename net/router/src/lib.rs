@@ -31,10 +31,11 @@ mod router;
 mod shutdown;
 mod snapshot;
 mod sysctl;
+mod tally;
 mod worker;
 
 pub use config::RouteTarget;
-pub use counters::{Audit, WorkerCounters};
+pub use counters::{Audit, Equation, InterfaceAudit, WorkerCounters};
 pub use error::{ApplyError, RouterError};
 pub use ping::{MAX_PING_BODY, PingError, PingReply, PingRequest};
 pub use router::{InterfaceStatus, MAX_WORKERS, Router};

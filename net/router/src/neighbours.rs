@@ -22,7 +22,7 @@ impl Pass<'_> {
         };
         let payload = packet.bytes().get(ETHERNET_HEADER_LEN..).unwrap_or_default();
         let input = self.router.arp().input(self.now, &as_arp(interface), payload);
-        self.core.counters.count(packet.origin(), input.fate);
+        self.core.counters.count(&packet, input.fate);
         self.core.cache.recycle(packet);
         if let Some(reply) = input.reply {
             self.send_arp(&reply);

@@ -18,7 +18,7 @@ use netisr::{DEFAULT_LIMIT, Netisr, Source};
 use wire::{Ipv4Cidr, Ipv4Prefix};
 
 use crate::{
-    ApplyError, Audit, PingReply, RouterError, WorkerCounters,
+    ApplyError, Audit, InterfaceAudit, PingReply, RouterError, WorkerCounters,
     control::{Control, LinkChanges},
     ping::PingTable,
     snapshot::Snapshot,
@@ -213,6 +213,18 @@ impl Router {
             held_netisr: self.netisr.queued() as u64,
             held_reassembly: self.reassembler.lock().held() as u64,
         }
+    }
+
+    /// Adds up where the frames of one interface went. Exact when the router is quiet.
+    #[must_use]
+    pub fn audit_interface(&self, interface: IfIndex) -> InterfaceAudit {
+        let books = self.workers().map(|worker| worker.of_interface(interface));
+        let empty = InterfaceAudit { received: 0, fates: ifnet::FateSnapshot::ZERO };
+        books.fold(empty, |mut sum, (received, fates)| {
+            sum.received += received;
+            sum.fates += &fates;
+            sum
+        })
     }
 
     /// Stops forwarding for good and lets go of all ports: from here on, what is received is dropped as

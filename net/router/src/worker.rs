@@ -138,7 +138,7 @@ impl Drop for Worker {
         let core = &mut self.core;
         for egress in &mut core.egress {
             while let Some(packet) = egress.batch.pop() {
-                core.counters.count(packet.origin(), Fate::Dropped(DropReason::ShuttingDown));
+                core.counters.count(&packet, Fate::Dropped(DropReason::ShuttingDown));
             }
         }
     }
@@ -184,9 +184,9 @@ impl<'p> Pass<'p> {
     /// [`rx_if`](PacketBuf::rx_if) set.
     #[inline]
     pub fn receive(&mut self, packet: PacketBuf) {
-        self.core.counters.received.bump();
         let mut packet = packet;
         packet.set_origin(Origin::Received);
+        self.core.counters.receive(&packet);
         let here = self.core.workstream;
         loop {
             let Some(source) = &mut self.core.source else { return self.process(packet) };
@@ -228,7 +228,7 @@ impl<'p> Pass<'p> {
 
     /// Ends a packet's way, counted, and takes its buffer back.
     pub(crate) fn discard(&mut self, packet: PacketBuf, reason: DropReason) {
-        self.core.counters.count(packet.origin(), Fate::Dropped(reason));
+        self.core.counters.count(&packet, Fate::Dropped(reason));
         self.core.cache.recycle(packet);
     }
 }

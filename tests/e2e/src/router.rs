@@ -197,7 +197,7 @@ shutdown: tear down DMA...done (2 us)
 shutdown: bus mastering off...done (2 us)
 shutdown: 1 other CPUs parked
 shutdown: park CPUs...done (2 us)
-shutdown: audit: received 1 = forwarded 1 + delivered 0 + dropped 0 + held 0; own 0 = sent 0 + dropped 0; unexplained 0
+shutdown: audit: total: received 1 = forwarded 1 + delivered 0; own 0 = sent 0 + delivered 0; unexplained 0
 shutdown: exit...done (2 us)
 shutdown: clean, 20 us
 ";

@@ -118,6 +118,7 @@ impl Device {
         }
         self.engine.delivered += 1;
         self.count(Stat::Gprc);
+        self.count(Stat::Tpr);
         let low = free as usize - pieces.len() < length as usize / 2;
         self.raise(if low { Cause::RXT0 | Cause::RXDMT0 } else { Cause::RXT0 });
         true
@@ -171,6 +172,7 @@ impl Device {
             self.engine.runts += u64::from(frame.len() < 60);
             self.engine.outgoing.push_back(frame);
             self.count(Stat::Gptc);
+            self.count(Stat::Tpt);
         }
         if command.contains(TxCommand::RS) {
             self.write_back(memory, descriptor + 8, desc::tx_written_back(word, TxStatus::DD));

@@ -155,6 +155,11 @@ impl Nic {
         }
     }
 
+    /// Sets a register to what a device may show and a driver cannot write.
+    pub fn poke(&self, reg: Reg, value: u32) {
+        self.device().set(reg, value);
+    }
+
     /// Returns how often a register was written.
     #[must_use]
     pub fn writes(&self, reg: Reg) -> u64 {

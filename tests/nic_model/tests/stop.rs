@@ -61,7 +61,7 @@ fn teardown_names_what_it_gave_back() {
     let mut bench = machine.port(0);
     fill(&mut bench, 12);
     let torn_down = bench.detach().unwrap();
-    assert_eq!(torn_down, TornDown { rx_buffers: 80, tx_buffers: 12, maps: 161, memories: 2, tags: 5 });
+    assert_eq!(torn_down, TornDown { rx_buffers: 80, unserved: 0, tx_buffers: 12, maps: 161, memories: 2, tags: 5 });
     machine.assert_empty();
 }
 

@@ -15,13 +15,17 @@ use crate::{bus, port::Port};
 /// A port as the ladder sees it.
 pub(super) struct Card {
     port: Arc<Port>,
+    /// The transmit ring accepts nothing any more.
+    sealed: bool,
+    /// Frames the device had sent when its transmit ring was last found empty, after it was sealed.
+    sent_at_drain: Option<u64>,
     /// Set by `stop_dma`, taken by `tear_down`.
     stopped: Option<e1000::DmaStopped>,
 }
 
 impl Card {
     pub(super) fn new(port: &Arc<Port>) -> Self {
-        Self { port: Arc::clone(port), stopped: None }
+        Self { port: Arc::clone(port), sealed: false, sent_at_drain: None, stopped: None }
     }
 }
 
@@ -49,7 +53,11 @@ impl Quiesce for Card {
     fn pending(&mut self) -> Pending {
         // A device that is gone holds nothing that could still be waited for.
         let received = self.port.adapter.rx_backlog().unwrap_or(0);
-        Pending { received, unsent: self.port.adapter.tx_backlog() }
+        let unsent = self.port.adapter.tx_backlog();
+        if self.sealed && unsent == 0 {
+            self.sent_at_drain = self.port.adapter.frames_on_wire();
+        }
+        Pending { received, unsent }
     }
 
     fn mask(&mut self) -> Result<(), Fault> {
@@ -72,12 +80,21 @@ impl Quiesce for Card {
         }
         self.port.adapter.mask_interrupts().map_err(fault)
     }
+
+    fn close_egress(&mut self) {
+        self.port.adapter.close_egress();
+        self.sealed = true;
+    }
 }
 
 impl Teardown for Card {
     fn stop_dma(&mut self, _: &AllJoined, _: Instant) -> Result<(), Fault> {
         self.stopped = Some(self.port.adapter.stop_dma().map_err(fault)?);
-        Ok(())
+        let sent = self.port.adapter.ledger().device_sent;
+        match self.sent_at_drain.map(|before| sent.saturating_sub(before)) {
+            None | Some(0) => Ok(()),
+            Some(late) => Err(Fault::SentLate(late)),
+        }
     }
 
     fn force_stop(&mut self) -> Forced {

@@ -5,6 +5,7 @@
 use alloc::vec;
 use core::{fmt, time::Duration};
 
+use ifnet::IfIndex;
 use ksync::time::Instant;
 use machine::{console, ipi, irq, smp, time};
 use shutdown::{Fault, Faults, Flushed, Plant, Residue};
@@ -36,8 +37,7 @@ impl Plant for Machine {
     }
 
     fn queued(&self) -> usize {
-        let held = net::router().map_or(0, |router| router.audit().held_netisr);
-        usize::try_from(held).unwrap_or(usize::MAX)
+        net::router().map_or(0, |router| router.netisr().queued())
     }
 
     fn flush_held(&self) -> Flushed {
@@ -67,24 +67,22 @@ impl Plant for Machine {
     fn account(&self, say: &mut dyn FnMut(fmt::Arguments<'_>)) -> Faults {
         say(format_args!("shutdown: stray interrupts {}", irq::strays()));
         let Some(router) = net::router() else { return vec![] };
-        let audit = router.audit();
-        let (fates, own) = (&audit.fates, &audit.local_fates);
-        say(format_args!(
-            "shutdown: audit: received {} = forwarded {} + delivered {} + dropped {} + held {}; own {} = sent {} + \
-             dropped {}; unexplained {}",
-            audit.received,
-            fates.forwarded,
-            fates.delivered,
-            fates.dropped_total(),
-            audit.held(),
-            audit.originated,
-            own.forwarded,
-            own.dropped_total() + own.delivered,
-            audit.unexplained()
-        ));
-        match audit.unexplained() {
-            0 => vec![],
-            frames => vec![("audit".into(), Fault::Unexplained(frames))],
+        let mut faults = Faults::new();
+        let mut note = |name: &str, unexplained| {
+            if unexplained != 0 {
+                faults.push((name.into(), Fault::Unexplained(unexplained)));
+            }
+        };
+        for (index, port) in (0..).zip(services::ports()) {
+            let books = router.audit_interface(IfIndex(index));
+            say(format_args!("shutdown: audit: {}: {books}", port.name));
+            // What the device itself counted is stated beside it; what its registers mean differs from part to part.
+            say(format_args!("shutdown: ledger: {}: {}", port.name, port.adapter.ledger()));
+            note(&port.name, books.unexplained());
         }
+        let audit = router.audit();
+        say(format_args!("shutdown: audit: total: {}", audit.equation()));
+        note("total", audit.unexplained());
+        faults
     }
 }

@@ -232,6 +232,11 @@ impl Bench {
     pub(crate) fn assert_conserved(&self) -> Audit {
         let audit = self.router.audit();
         assert_eq!(audit.unexplained(), 0, "{audit}");
+        let each: Vec<_> = (0..32).map(|index| self.router.audit_interface(IfIndex(index))).collect();
+        assert_eq!(each.iter().map(|one| one.received).sum::<u64>(), audit.received, "{each:?}");
+        let waits: i64 = each.iter().map(router::InterfaceAudit::unexplained).sum();
+        let local = audit.originated.cast_signed() - audit.local_fates.total().cast_signed();
+        assert_eq!(waits + local, audit.held().cast_signed(), "{each:?}");
         let census = self.pool.census();
         assert_eq!(census.owned as u64, audit.held(), "buffers in hand: {census:?}");
         audit

@@ -1,0 +1,95 @@
+//! The device's own count against the driver's, and the transmit ring's last frames: what a lossless shutdown rests on.
+
+use e1000::{Ledger, Reg, desc::RxErrors};
+use ifnet::{Interface, TxOutcome, TxRefusal};
+use nic_model::{Machine, Wired, frame};
+use pktbuf::PacketBatch;
+
+#[test]
+fn device_and_driver_agree_to_the_frame_on_what_was_received_refused_and_sent() {
+    let machine = Machine::new(300);
+    let mut bench = machine.port(0);
+    (0..30).for_each(|n| bench.nic.inject(frame(0, n, 100)));
+    bench.nic.inject_wired(Wired { errors: RxErrors::CE, ..Wired::good(frame(0, 30, 100)) });
+    bench.nic.inject_wired(Wired { pieces: 3, ..Wired::good(frame(0, 31, 300)) });
+    bench.settle();
+    (0..7).for_each(|n| assert_eq!(bench.send(&frame(9, n, 60)), TxOutcome::all(1)));
+    bench.settle();
+    // A tick in the middle collects, and reading clears: the sums must not mind.
+    bench.adapter.tick(ksync::time::Instant::from_secs(1));
+    (0..5).for_each(|n| bench.nic.inject(frame(0, n, 100)));
+    bench.settle();
+    let adapter = bench.adapter.clone();
+    bench.received.clear();
+    bench.detach().unwrap();
+    let ledger = adapter.ledger();
+    let expected = Ledger {
+        device_received: 37,
+        handed_up: 35,
+        refused: 2,
+        unserved: 0,
+        missed: 0,
+        device_sent: 7,
+        accepted: 7,
+        unsent: 0,
+    };
+    assert_eq!((ledger, ledger.received_difference(), ledger.sent_difference()), (expected, 0, 0));
+}
+
+#[test]
+fn frames_nobody_fetched_before_the_teardown_are_counted_as_left_in_the_ring() {
+    let machine = Machine::new(300);
+    let mut bench = machine.port(0);
+    (0..10).for_each(|n| bench.nic.inject(frame(0, n, 100)));
+    bench.nic.settle();
+    bench.service(4);
+    let adapter = bench.adapter.clone();
+    bench.received.clear();
+    let torn_down = bench.detach().unwrap();
+    assert_eq!((torn_down.unserved, adapter.ledger().unserved, adapter.ledger().received_difference()), (6, 6, 0));
+    machine.assert_empty();
+}
+
+#[test]
+fn frames_without_a_descriptor_are_missed_and_not_unexplained() {
+    let machine = Machine::new(300);
+    let mut bench = machine.port(0);
+    (0..100).for_each(|n| bench.nic.inject(frame(0, n, 100)));
+    bench.nic.settle();
+    bench.interrupts();
+    let adapter = bench.adapter.clone();
+    bench.received.clear();
+    bench.detach().unwrap();
+    let ledger = adapter.ledger();
+    assert_eq!((ledger.device_received, ledger.missed, ledger.received_difference()), (79, 21, 0));
+}
+
+#[test]
+fn a_closed_egress_refuses_what_is_new_and_lets_out_what_it_holds() {
+    let machine = Machine::new(300);
+    let mut bench = machine.port(0);
+    assert_eq!(bench.send(&frame(9, 1, 60)), TxOutcome::all(1));
+    bench.adapter.close_egress();
+    let mut batch = PacketBatch::new();
+    batch.push(bench.packet(&frame(9, 2, 60))).unwrap();
+    assert_eq!(bench.adapter.transmit(&mut batch, &mut bench.cache), TxOutcome::refused(0, TxRefusal::NotRunning));
+    assert_eq!(bench.adapter.tx_backlog(), 1);
+    bench.nic.settle();
+    assert_eq!((bench.adapter.tx_backlog(), bench.nic.all_sent().len()), (0, 1));
+    let at_drain = bench.adapter.frames_on_wire();
+    drop(batch);
+    let adapter = bench.adapter.clone();
+    bench.detach().unwrap();
+    assert_eq!((at_drain, adapter.ledger().device_sent), (Some(1), 1), "nothing left after the drain");
+}
+
+#[test]
+fn frames_inside_the_device_are_still_waited_for() {
+    let machine = Machine::new(300);
+    let bench = machine.port(0);
+    bench.nic.poke(Reg::Rdfpc, 2);
+    bench.nic.poke(Reg::Tdfpc, 3);
+    assert_eq!((bench.adapter.rx_backlog(), bench.adapter.tx_backlog()), (Ok(2), 3));
+    bench.nic.set_faults(|faults| faults.gone = true);
+    assert_eq!(bench.adapter.tx_backlog(), 0, "a device that is gone sends nothing");
+}
