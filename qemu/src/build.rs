@@ -172,7 +172,7 @@ impl Builder {
 }
 
 /// Takes the lock that builds of this checkout share; it is released with the file.
-fn lock(workspace: &Workspace) -> Result<File> {
+pub(crate) fn lock(workspace: &Workspace) -> Result<File> {
     let path = workspace.folder("")?.join("runner.lock");
     let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
     file.lock().with_context(|| format!("cannot lock {}", path.display()))?;

@@ -193,9 +193,9 @@ impl Drop for Guest {
 
 /// Returns QEMU, entered into the machine's network namespace. The process keeps its id, as nsenter (util-linux) becomes QEMU.
 fn program(machine: &Machine) -> Command {
-    let Some(namespace) = &machine.namespace else { return Command::new(prepare::QEMU) };
+    let Some(namespace) = &machine.namespace else { return Command::new(prepare::qemu()) };
     let mut command = Command::new("nsenter");
-    command.arg(format!("--net=/run/netns/{namespace}")).arg("--").arg(prepare::QEMU);
+    command.arg(format!("--net=/run/netns/{namespace}")).arg("--").arg(prepare::qemu());
     command
 }
 

@@ -1,7 +1,10 @@
 //! Makes the machine ready: finds out which programs are missing and installs their Debian packages.
 //!
 //! Packages are installed through apt when the user is root or sudo asks no question, and are announced first. In
-//! every other case the one command that installs them is all that happens. apt is told never to remove a package.
+//! every other case the one command that installs them is all that happens. apt is told never to remove a package; where it
+//! could not install QEMU without, QEMU is unpacked below the target folder instead.
+
+mod unpacked;
 
 use std::{
     env,
@@ -14,8 +17,9 @@ use nix::unistd::Uid;
 
 use crate::{machine::Firmware, progress::Progress, toolchain, toolchain::Toolchain, workspace::Workspace};
 
-/// The program that runs the machines.
-pub const QEMU: &str = "qemu-system-x86_64";
+/// The program that runs the machines, and its package.
+const QEMU: &str = "qemu-system-x86_64";
+const QEMU_PACKAGE: &str = "qemu-system-x86";
 
 /// Firmware images for UEFI, in the places where distributions put them; the first that exists is used.
 const OVMF: &[&str] = &[
@@ -36,18 +40,38 @@ pub fn ovmf() -> Option<&'static Path> {
 /// # Errors
 /// When something is missing and cannot be installed.
 pub fn for_running(firmware: Firmware, progress: Progress) -> Result<()> {
-    let mut missing = Vec::new();
-    if program(QEMU).is_none() {
-        missing.push("qemu-system-x86".to_owned());
+    if found_qemu().is_none() {
+        // Several test programs may find out at once.
+        let workspace = Workspace::find();
+        let _lock = crate::build::lock(&workspace)?;
+        if found_qemu().is_none() {
+            obtain_qemu(&workspace, progress)?;
+        }
     }
     if firmware == Firmware::Uefi && ovmf().is_none() {
-        missing.push("ovmf".to_owned());
+        install(&["ovmf".to_owned()], progress)?;
     }
-    install(&missing, progress)?;
-    if program(QEMU).is_none() || (firmware == Firmware::Uefi && ovmf().is_none()) {
-        bail!("{QEMU} or its firmware is still missing after installing {}", missing.join(" "));
+    if found_qemu().is_none() || (firmware == Firmware::Uefi && ovmf().is_none()) {
+        bail!("{QEMU} or its firmware is still missing after installing it");
     }
     Ok(())
+}
+
+/// Returns the program that runs the machines: the machine's own or, without one, the one unpacked below the target folder.
+#[must_use]
+pub fn qemu() -> PathBuf {
+    found_qemu().unwrap_or_else(|| QEMU.into())
+}
+
+fn found_qemu() -> Option<PathBuf> {
+    program(QEMU).or_else(|| unpacked::program(&Workspace::find(), QEMU))
+}
+
+/// Installs QEMU or, if it does not go together with what is installed here, unpacks it.
+fn obtain_qemu(workspace: &Workspace, progress: Progress) -> Result<()> {
+    let Err(refused) = install(&[QEMU_PACKAGE.to_owned()], progress) else { return Ok(()) };
+    progress.say(&format!("{refused:#}\nUnpacking it below the target folder instead"));
+    unpacked::unpack(workspace, QEMU_PACKAGE, QEMU, progress).with_context(|| format!("{refused:#}"))
 }
 
 /// Makes sure that there is a toolchain for the bare machine, and returns it.
@@ -60,6 +84,11 @@ pub fn for_building(workspace: &Workspace, progress: Progress) -> Result<Toolcha
     }
     // The LLVM tools have to suit the compiler, so that comes first.
     install(&compiler_packages(), progress)?;
+    if !compiler_packages().is_empty() {
+        // Still too old: so were the lists that apt chose from.
+        update_lists(progress)?;
+        install(&compiler_packages(), progress)?;
+    }
     install(&llvm_packages(), progress)?;
     Toolchain::find(workspace)
 }
@@ -136,32 +165,52 @@ fn install(packages: &[String], progress: Progress) -> Result<()> {
         return Ok(());
     }
     let names = packages.join(" ");
-    let Some(apt_get) = program("apt-get") else {
-        bail!("missing on this machine, which has no apt-get: what Debian's packages {names} hold");
-    };
-    let root = if Uid::effective().is_root() {
-        Vec::new()
-    } else if sudo_is_silent() {
-        vec!["sudo", "-n"]
-    } else {
-        bail!("packages are missing; install them with: {}", install_command(packages));
-    };
-    progress.say(&format!("Installing Debian packages with apt-get: {names}"));
-    let apt = |arguments: &[&str]| {
-        let line = root.iter().copied().chain(["env", "DEBIAN_FRONTEND=noninteractive"]);
-        let mut line = line.chain([apt_get.to_str().unwrap_or("apt-get")]);
-        let mut command = Command::new(line.next().unwrap_or("env"));
-        command.args(line).args(["-o", "DPkg::Lock::Timeout=120"]).args(arguments);
-        command
-    };
-    let mut install = vec!["install", "--yes", "--no-remove", "--no-install-recommends"];
-    install.extend(packages.iter().map(String::as_str));
     if !is_listed(packages) {
-        progress.run("Updating the list of packages", &mut apt(&["update"]))?;
+        update_lists(progress)?;
     }
+    let arguments: Vec<&str> = ["install", "--yes", "--no-remove", "--no-install-recommends"]
+        .into_iter()
+        .chain(packages.iter().map(String::as_str))
+        .collect();
+    let by_hand = format!("packages are missing; install them with: {}", install_command(packages));
+    let mut command = apt(&arguments, &by_hand)?;
+    progress.say(&format!("Installing Debian packages with apt-get: {names}"));
+    if progress.run("Installing packages", &mut command).is_ok() {
+        return Ok(());
+    }
+    // Lists that are old name files that are gone.
+    update_lists(progress)?;
     progress
-        .run("Installing packages", &mut apt(&install))
+        .run("Installing packages", &mut apt(&arguments, &by_hand)?)
         .with_context(|| format!("apt-get could not install them; by hand: {}", install_command(packages)))
+}
+
+/// Has apt fetch its lists anew.
+fn update_lists(progress: Progress) -> Result<()> {
+    let mut command = apt(&["update"], "apt's lists are missing or old; renew them with: sudo apt-get update")?;
+    progress.run("Updating the list of packages", &mut command)
+}
+
+/// Returns apt-get with `arguments`, as root.
+///
+/// # Errors
+/// Without apt-get; `by_hand` where neither we are root nor sudo works without asking.
+fn apt(arguments: &[&str], by_hand: &str) -> Result<Command> {
+    let Some(apt_get) = program("apt-get") else {
+        bail!("this machine has no apt-get: {by_hand}");
+    };
+    let mut command = if Uid::effective().is_root() {
+        Command::new("env")
+    } else if sudo_is_silent() {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["-n", "env"]);
+        sudo
+    } else {
+        bail!("{by_hand}");
+    };
+    command.arg("DEBIAN_FRONTEND=noninteractive").arg(apt_get);
+    command.args(["-o", "DPkg::Lock::Timeout=120"]).args(arguments);
+    Ok(command)
 }
 
 /// Returns whether apt has heard of every package, so that its lists need no update.

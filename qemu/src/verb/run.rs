@@ -58,14 +58,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let line = machine.arguments(&image)?;
     if arguments.print {
         let words = line.iter().map(|word| quoted(word));
-        println!("{}", [prepare::QEMU.to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" "));
+        println!("{}", [prepare::qemu().display().to_string()].into_iter().chain(words).collect::<Vec<_>>().join(" "));
         return Ok(());
     }
     for wire in &arguments.nics {
         check_wire(wire)?;
     }
     progress.say("Starting the router; Ctrl-A X ends QEMU, `poweroff` the router.");
-    let mut qemu = Command::new(prepare::QEMU);
+    let mut qemu = Command::new(prepare::qemu());
     qemu.args(line).env("TMPDIR", workspace.folder("tmp")?);
     Err(qemu.exec()).context("cannot start QEMU")
 }
