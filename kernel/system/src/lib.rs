@@ -7,6 +7,7 @@
 //! - [`mod@port`]: a card at work. [`mod@lines`]: interrupt lines. [`mod@bus`]: PCI and DMA.
 //! - [`mod@net`]: the router and its buffers. [`mod@services`]: what runs beside the interrupt threads.
 //! - [`mod@console`], [`mod@views`], [`mod@ping`]: the command line. [`mod@power`]: shutdown.
+//! - [`mod@knobs`]: settings beside the data path's own.
 //! - [`mod@threads`]: the scheduler as everything here sees it; the only module that names it.
 
 #![no_std]
@@ -17,6 +18,7 @@ extern crate alloc;
 mod attach;
 mod bus;
 mod console;
+mod knobs;
 mod lines;
 mod net;
 mod ping;

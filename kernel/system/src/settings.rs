@@ -7,7 +7,7 @@ use alloc::{format, string::String};
 use config::Config;
 use router::Router;
 
-use crate::services;
+use crate::{knobs, services};
 
 /// Applies the configuration and returns the console's prompt. Without a good one the router comes up and forwards
 /// nothing.
@@ -39,7 +39,9 @@ fn read(file: &[u8]) -> Result<Config, String> {
     if file.is_empty() {
         return Err("no configuration in the image".into());
     }
-    Config::parse_bytes(file).map_err(|error| format!("{error}"))
+    let mut config = Config::parse_bytes(file).map_err(|error| format!("{error}"))?;
+    knobs::take_from(&mut config).map_err(|error| format!("{error}"))?;
+    Ok(config)
 }
 
 fn prompt(config: &Config) -> String {

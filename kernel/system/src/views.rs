@@ -14,7 +14,7 @@ use machine::{console::print, frame, heap, irq, time};
 use router::{RouteTarget, Router, SYSCTLS};
 use shutdown::Uptime;
 
-use crate::{bus, net, services, threads};
+use crate::{bus, knobs, net, services, threads};
 
 /// Writes one view.
 ///
@@ -233,10 +233,16 @@ pub(crate) fn sysctls() {
             net::router().and_then(|router| net::in_turn(|| router.sysctl_get(sysctl.name)).ok()).unwrap_or_default();
         print(format_args!("{}={value}  # {}\n", sysctl.name, sysctl.description));
     }
+    for knob in knobs::all() {
+        print(format_args!("{}={}  # {}\n", knob.name, (knob.get)(), knob.description));
+    }
 }
 
 /// Prints one setting.
 pub(crate) fn sysctl(name: &str) {
+    if let Some(knob) = knobs::find(name) {
+        return print(format_args!("{name}={}\n", (knob.get)()));
+    }
     match net::router().map(|router| net::in_turn(|| router.sysctl_get(name))) {
         Some(Ok(value)) => print(format_args!("{name}={value}\n")),
         Some(Err(error)) => print(format_args!("sysctl: {name}: {error}\n")),
@@ -246,6 +252,13 @@ pub(crate) fn sysctl(name: &str) {
 
 /// Changes one setting.
 pub(crate) fn set_sysctl(name: &str, value: &str) {
+    if let Some(knob) = knobs::find(name) {
+        let before = (knob.get)();
+        return match knob.set(value) {
+            Ok(()) => print(format_args!("{name}: {before} -> {}\n", (knob.get)())),
+            Err(error) => print(format_args!("sysctl: {name}: {error}\n")),
+        };
+    }
     let Some(router) = net::router() else { return print(format_args!("sysctl: no data path\n")) };
     let before = net::in_turn(|| router.sysctl_get(name)).unwrap_or_default();
     match net::in_turn(|| router.sysctl_set(name, value)) {
