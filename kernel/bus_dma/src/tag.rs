@@ -137,7 +137,8 @@ impl DmaTag {
     /// Visits this tag and all its descendants, parents first, with their depth below this one.
     ///
     /// # Context
-    /// Thread (allocates). Tags destroyed meanwhile may or may not be visited.
+    /// Any, also the debugger in a world that stands still: waits for nobody who does not run, allocates nothing. Tags made or
+    /// destroyed meanwhile may or may not be visited, and while they are, so may their sisters.
     pub fn walk(&self, visit: &mut dyn FnMut(usize, &str, Live)) {
         self.inner.walk(0, visit);
     }
@@ -235,11 +236,14 @@ impl TagInner {
 
     fn live(&self) -> Live {
         let (mut loaded, mut waiting) = (0, 0);
-        for shared in self.registry.lock().iter().filter_map(Weak::upgrade) {
-            // A statistic: the map's owner may be changing it right now.
-            let phase = shared.phase.load(Ordering::Relaxed);
-            loaded += u32::from(phase == Phase::Loaded as u8);
-            waiting += u32::from(phase == Phase::Waiting as u8);
+        // Locked by a CPU that has been stopped, the maps' phases stay unknown; only a debugger comes here then.
+        if let Ok(registry) = self.registry.look() {
+            for shared in registry.iter().filter_map(Weak::upgrade) {
+                // A statistic: the map's owner may be changing it right now.
+                let phase = shared.phase.load(Ordering::Relaxed);
+                loaded += u32::from(phase == Phase::Loaded as u8);
+                waiting += u32::from(phase == Phase::Waiting as u8);
+            }
         }
         Live {
             loaded,
@@ -257,8 +261,8 @@ impl TagInner {
 
     fn walk(&self, depth: usize, visit: &mut dyn FnMut(usize, &str, Live)) {
         visit(depth, &self.name, self.live());
-        let children: Vec<_> = self.kin.lock().iter().filter_map(Weak::upgrade).collect();
-        for child in children {
+        let child = |place: usize| Some(self.kin.look().ok()?.get(place)?.clone());
+        for child in (0..).map_while(child).filter_map(|child| child.upgrade()) {
             child.walk(depth + 1, visit);
         }
     }

@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-use ksync::{atomic::Ordering, cpu::CpuId};
+use ksync::{Held, atomic::Ordering, cpu::CpuId};
 
 use crate::{IntrEvent, MAX_STRAY_LOG, Name, Notice, Scheduler, entry::HandlerStatistics};
 
@@ -38,17 +38,39 @@ impl<S: Scheduler> IntrEvent<S> {
     /// Returns the name as `irq10: em0 em1`; handlers that do not fit are shown as `+`.
     #[must_use]
     pub fn description(&self) -> Name {
-        let mut text = Name::new();
-        let _ = write!(text, "irq{}:", self.irq);
-        for entry in &self.entries() {
-            // Leave two places for the mark of overflow.
-            if text.remaining_capacity() < entry.name.len() + 3 {
-                let _ = text.write_str(" +");
-                break;
-            }
-            let _ = write!(text, " {}", entry.name);
-        }
-        text
+        describe(self.irq, self.list.lock().entries.iter().map(|entry| entry.name))
+    }
+
+    /// Returns the counters without those of the handlers, which [`IntrEvent::handler`] has.
+    ///
+    /// # Errors
+    /// [`Held`] if the event is locked by a CPU that has been stopped.
+    ///
+    /// # Context
+    /// Any, also the debugger in a world that stands still; allocates nothing.
+    pub fn look(&self) -> Result<EventStatistics, Held> {
+        let (cpu, description) = {
+            let list = self.list.look()?;
+            (list.cpu, describe(self.irq, list.entries.iter().map(|entry| entry.name)))
+        };
+        Ok(self.count(cpu, description))
+    }
+
+    /// Returns the counters of the handler that is asked as the `place`th, from 0.
+    ///
+    /// # Errors
+    /// [`Held`], as in [`IntrEvent::look`].
+    ///
+    /// # Context
+    /// As [`IntrEvent::look`].
+    pub fn handler(&self, place: usize) -> Result<Option<HandlerStatistics>, Held> {
+        Ok(self.list.look()?.entries.get(place).map(|entry| entry.statistics()))
+    }
+
+    /// Returns whether somebody holds the event's lock. Any context.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.list.is_held()
     }
 
     /// Shows the current description as the thread's name.
@@ -85,11 +107,16 @@ impl<S: Scheduler> IntrEvent<S> {
     /// Thread context; allocates.
     #[must_use]
     pub fn statistics(&self) -> EventStatistics {
-        let counters = &self.counters;
         let cpu = self.list.lock().cpu;
+        let handlers = self.entries().iter().map(|entry| entry.statistics()).collect();
+        EventStatistics { handlers, ..self.count(cpu, self.description()) }
+    }
+
+    fn count(&self, cpu: Option<CpuId>, description: Name) -> EventStatistics {
+        let counters = &self.counters;
         EventStatistics {
             irq: self.irq,
-            description: self.description(),
+            description,
             cpu,
             interrupts: counters.interrupts.get(),
             strays: counters.strays.get(),
@@ -97,7 +124,21 @@ impl<S: Scheduler> IntrEvent<S> {
             passes: counters.passes.get(),
             storms: counters.storms.get(),
             throttled: counters.throttled.get(),
-            handlers: self.entries().iter().map(|entry| entry.statistics()).collect(),
+            handlers: Vec::new(),
         }
     }
+}
+
+fn describe(irq: u32, names: impl Iterator<Item = Name>) -> Name {
+    let mut text = Name::new();
+    let _ = write!(text, "irq{irq}:");
+    for name in names {
+        // Leave two places for the mark of overflow.
+        if text.remaining_capacity() < name.len() + 3 {
+            let _ = text.write_str(" +");
+            break;
+        }
+        let _ = write!(text, " {name}");
+    }
+    text
 }

@@ -100,6 +100,12 @@ fn only_the_handler_whose_filter_asked_is_run() {
     let handlers = event.statistics().handlers;
     assert_eq!((handlers[0].claimed, handlers[0].declined), (1, 0));
     assert_eq!((handlers[1].claimed, handlers[1].declined), (0, 1));
+    // A view that allocates nothing counts the same.
+    let look = event.look().unwrap();
+    assert_eq!((look.interrupts, look.passes), (event.statistics().interrupts, event.statistics().passes));
+    assert_eq!(look.description, event.description());
+    assert_eq!(event.handler(1), Ok(Some(handlers[1])));
+    assert_eq!(event.handler(2), Ok(None));
 }
 
 #[test]

@@ -32,4 +32,4 @@ pub mod time;
 pub use once::Once;
 pub use padded::CachePadded;
 pub use rcu::{Rcu, Reader, Retired};
-pub use spinlock::{SpinLock, SpinLockGuard};
+pub use spinlock::{Held, SpinLock, SpinLockGuard};

@@ -27,6 +27,21 @@ pub struct SpinLock<T> {
     inner: Inner<T>,
 }
 
+/// How often [`SpinLock::look`] tries: milliseconds, where a critical section takes microseconds.
+const PATIENCE: u32 = 50_000;
+
+/// The lock's holder does not let go: it has been stopped in the middle of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held;
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the lock is held and not let go")
+    }
+}
+
+impl core::error::Error for Held {}
+
 /// Access to the value of a [`SpinLock`]; dropping it unlocks and then restores the interrupt flag.
 #[must_use = "the lock is released as soon as the guard is dropped"]
 pub struct SpinLockGuard<'a, T> {
@@ -110,6 +125,26 @@ impl<T> SpinLock<T> {
         self.inner.as_mut_ptr()
     }
 
+    /// Takes the lock for a moment's look, on behalf of a view: waits longer than anybody holds it who runs, and gives up on a
+    /// holder who has been stopped.
+    ///
+    /// # Errors
+    /// [`Held`].
+    ///
+    /// # Context
+    /// Any, also the debugger in a world that stands still.
+    pub fn look(&self) -> Result<SpinLockGuard<'_, T>, Held> {
+        self.lock_bounded(PATIENCE).ok_or(Held)
+    }
+
+    /// Returns whether somebody holds the lock right now: old news when it returns, unless the world stands still.
+    ///
+    /// # Context
+    /// Any.
+    pub fn is_held(&self) -> bool {
+        self.try_lock().is_none()
+    }
+
     /// Returns the value; nobody can hold a lock that is owned by value.
     pub fn into_inner(self) -> T {
         #[cfg(any(loom, shuttle))]
@@ -156,7 +191,7 @@ impl<T: Default> Default for SpinLock<T> {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
-    use super::SpinLock;
+    use super::{Held, SpinLock};
 
     #[test]
     fn a_held_lock_refuses_try_and_bounded_attempts() {
@@ -164,8 +199,12 @@ mod tests {
         let guard = lock.lock();
         assert!(lock.try_lock().is_none());
         assert!(lock.lock_bounded(3).is_none());
+        assert_eq!(lock.look().err(), Some(Held));
+        assert!(lock.is_held());
         drop(guard);
         *lock.lock_bounded(1).expect("the lock is free") += 1;
+        assert!(!lock.is_held());
+        assert_eq!(lock.look().map(|value| *value), Ok(2));
         assert_eq!(lock.into_inner(), 2);
     }
 

@@ -8,7 +8,7 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::fmt;
 
 use ksync::{
-    SpinLock,
+    Held, SpinLock,
     atomic::{AtomicBool, Ordering},
     time::Instant,
 };
@@ -62,6 +62,15 @@ impl fmt::Display for Drained {
 
 impl core::error::Error for Drained {}
 
+/// A callout that is pending, for a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// When it runs.
+    pub at: Instant,
+    /// The type of its function, which names where in the source it is.
+    pub what: &'static str,
+}
+
 /// The function of a callout. It owns what it needs, and gets its own handle, to schedule itself again.
 type Function<H> = Box<dyn FnMut(&Callout<H>) + Send>;
 
@@ -88,6 +97,8 @@ struct State<H: CalloutHost> {
 
 struct Inner<H: CalloutHost> {
     shared: Arc<Shared<H>>,
+    /// The type of the function, which names where in the source it is.
+    what: &'static str,
     /// Taken out while it runs, and for good by a drain.
     function: SpinLock<Option<Function<H>>>,
     /// Written under the state's lock.
@@ -112,10 +123,11 @@ impl<H: CalloutHost> Callouts<H> {
     }
 
     /// Returns a callout that runs `function`, not scheduled yet.
-    pub fn create(&self, function: impl FnMut(&Callout<H>) + Send + 'static) -> Callout<H> {
+    pub fn create<F: FnMut(&Callout<H>) + Send + 'static>(&self, function: F) -> Callout<H> {
         Callout {
             inner: Arc::new(Inner {
                 shared: self.shared.clone(),
+                what: core::any::type_name::<F>(),
                 function: SpinLock::new(Some(Box::new(function))),
                 drained: AtomicBool::new(false),
             }),
@@ -136,6 +148,35 @@ impl<H: CalloutHost> Callouts<H> {
                 Err(next) => shared.host.park_until(next),
             }
         }
+    }
+
+    /// Returns the callout that is the `place`th to fall due, from 0, if so many are pending; the running one is not.
+    ///
+    /// # Errors
+    /// [`Held`] if the list is locked by a CPU that has been stopped.
+    ///
+    /// # Context
+    /// Any, also the debugger in a world that stands still; allocates nothing.
+    pub fn look(&self, place: usize) -> Result<Option<Due>, Held> {
+        let state = self.shared.state.look()?;
+        Ok(state.pending.iter().nth_back(place).map(|(at, inner)| Due { at: *at, what: inner.what }))
+    }
+
+    /// Returns what runs right now, if anything does.
+    ///
+    /// # Errors
+    /// [`Held`], as in [`Callouts::look`].
+    ///
+    /// # Context
+    /// As [`Callouts::look`].
+    pub fn running(&self) -> Result<Option<&'static str>, Held> {
+        Ok(self.shared.state.look()?.running.as_ref().map(|inner| inner.what))
+    }
+
+    /// Returns whether somebody holds the list's lock. Any context.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.shared.state.is_held()
     }
 
     /// Ends [`Callouts::run`] after the callout in progress; what is pending never runs.

@@ -4,7 +4,7 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::fmt;
 
 use ksync::{
-    CachePadded, SpinLock,
+    CachePadded, Held, SpinLock,
     atomic::{AtomicBool, AtomicU32, Ordering},
     cpu::CpuId,
     irq,
@@ -14,7 +14,7 @@ use ksync::{
 use crate::{
     Affinity, MAX_THREADS, Platform, Priority, SpawnError,
     runqueue::RunQueue,
-    thread::{Name, Thread, ThreadId, ThreadInfo, ThreadRef, Waiting},
+    thread::{Name, Thread, ThreadId, ThreadInfo, ThreadLook, ThreadRef, Waiting},
     timers::Timers,
 };
 
@@ -222,7 +222,15 @@ impl<P: Platform> Scheduler<P> {
     /// Any, including NMI: never waits.
     #[must_use]
     pub fn try_current_name(&self) -> Option<(ThreadId, Name)> {
-        let cpu = self.core.platform.current_cpu();
+        self.try_name_on(self.core.platform.current_cpu())
+    }
+
+    /// As [`Scheduler::try_current_name`], of the thread that runs on `cpu`.
+    ///
+    /// # Context
+    /// Any, including NMI: never waits.
+    #[must_use]
+    pub fn try_name_on(&self, cpu: CpuId) -> Option<(ThreadId, Name)> {
         let queue = self.core.cpus.get(cpu.index())?.queue.try_lock()?;
         let current = &queue.as_ref()?.current;
         let name = *current.name.try_lock()?;
@@ -238,6 +246,35 @@ impl<P: Platform> Scheduler<P> {
         let mut copy = Vec::with_capacity(MAX_THREADS);
         copy.extend(self.core.threads.lock().iter().cloned());
         copy.iter().map(|thread| thread.info()).collect()
+    }
+
+    /// Returns the living thread with the lowest number above `after`; `None` behind the last. Called again and again with the
+    /// number it returned, it goes through all of them.
+    ///
+    /// # Errors
+    /// [`Held`] if the list is locked by a CPU that has been stopped.
+    ///
+    /// # Context
+    /// Any, also the debugger in a world that stands still: waits for nobody who does not run, allocates nothing.
+    pub fn look(&self, after: Option<ThreadId>) -> Result<Option<ThreadLook<P>>, Held> {
+        let next = {
+            let threads = self.core.threads.look()?;
+            let later = threads.iter().filter(|thread| after.is_none_or(|after| thread.id > after));
+            later.min_by_key(|thread| thread.id).cloned()
+        };
+        Ok(next.map(|thread| thread.look()))
+    }
+
+    /// Calls `visit` with the name of each of the scheduler's locks and whether somebody holds it.
+    ///
+    /// # Context
+    /// Any; never waits.
+    pub fn locks(&self, visit: &mut dyn FnMut(fmt::Arguments<'_>, bool)) {
+        visit(format_args!("sched threads"), self.core.threads.is_held());
+        visit(format_args!("sched zombies"), self.core.zombies.is_held());
+        for (index, cpu) in self.core.cpus.iter().enumerate().filter(|(index, _)| self.core.is_online(*index)) {
+            visit(format_args!("sched run queue {index}"), cpu.queue.is_held());
+        }
     }
 
     /// Returns the CPUs that run threads.

@@ -32,9 +32,9 @@ use core::{fmt, time::Duration};
 
 use ksync::{cpu::CpuId, time::Instant};
 
-pub use callout::{Callout, CalloutHost, Callouts, Drained};
+pub use callout::{Callout, CalloutHost, Callouts, Drained, Due};
 pub use core_state::Scheduler;
-pub use thread::{Name, ThreadId, ThreadInfo, ThreadRef, ThreadState};
+pub use thread::{Name, ThreadId, ThreadInfo, ThreadLook, ThreadRef, ThreadState};
 
 /// The most threads there can be at once, idle threads included.
 pub const MAX_THREADS: usize = 256;

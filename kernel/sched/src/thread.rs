@@ -92,13 +92,38 @@ impl<P: Platform> Thread<P> {
         self.priority == Priority::Idle
     }
 
+    /// Looks at the thread; what is locked by a CPU that has been stopped stays unknown.
+    pub(crate) fn look(&self) -> ThreadLook<P> {
+        let waiting = self.waiting.look().ok().map(|waiting| (waiting.state, waiting.cpu));
+        ThreadLook {
+            id: self.id,
+            priority: self.priority,
+            name: self.name.look().ok().map(|name| *name),
+            cpu: waiting.map(|(_, cpu)| cpu),
+            state: waiting.map(|(state, _)| self.shown(state)),
+            switches: self.switches.get(),
+            runtime: Duration::from_nanos(self.runtime.get()),
+            context: self.context,
+        }
+    }
+
+    fn shown(&self, state: State) -> ThreadState {
+        // ORDERING: relaxed; a listing is old when it is printed.
+        let running = self.on_cpu.load(Ordering::Relaxed);
+        match state {
+            State::Ready if running => ThreadState::Running,
+            State::Ready => ThreadState::Ready,
+            State::Parked => ThreadState::Parked,
+            State::Sleeping => ThreadState::Sleeping,
+            State::Exited => ThreadState::Exited,
+        }
+    }
+
     pub(crate) fn info(&self) -> ThreadInfo {
         let (state, cpu, affinity) = {
             let waiting = self.waiting.lock();
             (waiting.state, waiting.cpu, waiting.affinity)
         };
-        // ORDERING: relaxed; a listing is old when it is printed.
-        let running = self.on_cpu.load(Ordering::Relaxed);
         let name = *self.name.lock();
         ThreadInfo {
             id: self.id,
@@ -106,13 +131,7 @@ impl<P: Platform> Thread<P> {
             priority: self.priority,
             cpu,
             affinity,
-            state: match state {
-                State::Ready if running => ThreadState::Running,
-                State::Ready => ThreadState::Ready,
-                State::Parked => ThreadState::Parked,
-                State::Sleeping => ThreadState::Sleeping,
-                State::Exited => ThreadState::Exited,
-            },
+            state: self.shown(state),
             switches: self.switches.get(),
             runtime: Duration::from_nanos(self.runtime.get()),
         }
@@ -165,6 +184,32 @@ pub struct ThreadInfo {
     pub switches: u64,
     /// How long it has run, up to its last switch.
     pub runtime: Duration,
+}
+
+/// A thread as it is found without waiting, in [`Scheduler::look`].
+pub struct ThreadLook<P: Platform> {
+    /// The number.
+    pub id: ThreadId,
+    /// The priority.
+    pub priority: Priority,
+    /// The name; `None` if it is locked.
+    pub name: Option<Name>,
+    /// The CPU it runs on or ran on last; `None` if that is locked.
+    pub cpu: Option<CpuId>,
+    /// What it is doing; `None` if that is locked.
+    pub state: Option<ThreadState>,
+    /// How often it was switched to.
+    pub switches: u64,
+    /// How long it has run, up to its last switch.
+    pub runtime: Duration,
+    /// Its stack and saved registers.
+    pub context: P::Context,
+}
+
+impl<P: Platform> fmt::Debug for ThreadLook<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadLook").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// A handle on a thread: wakes it, waits for its end.

@@ -425,3 +425,42 @@ fn a_callout_may_drain_itself() {
         thread.join();
     });
 }
+
+#[test]
+fn a_look_at_the_threads_goes_through_all_of_them_in_order_of_their_numbers() {
+    simulate(2, |_, scheduler| {
+        let sleeper = {
+            let scheduler = scheduler.clone();
+            spawn(&scheduler.clone(), "sleeper", Priority::Normal, BOOT, move || scheduler.sleep(50 * MS))
+        };
+        // Meanwhile it runs, and goes to sleep.
+        scheduler.sleep(MS);
+        let (mut looks, mut after) = (Vec::new(), None);
+        while let Some(look) = scheduler.look(after).unwrap() {
+            after = Some(look.id);
+            looks.push((look.id, look.name.unwrap(), look.state.unwrap()));
+        }
+        let threads: Vec<_> = scheduler.threads().iter().map(|thread| (thread.id, thread.name, thread.state)).collect();
+        assert_eq!(looks.len(), threads.len());
+        assert!(looks.is_sorted_by_key(|(id, ..)| *id));
+        assert!(threads.iter().all(|thread| looks.contains(thread)));
+        assert!(looks.iter().any(|(_, name, state)| &**name == "sleeper" && *state == ThreadState::Sleeping));
+        sleeper.join();
+    });
+}
+
+#[test]
+fn a_look_at_the_callouts_shows_the_next_one_first_and_what_each_is() {
+    simulate(1, |sim, scheduler| {
+        let callouts = Callouts::new(scheduler.clone());
+        let (late, soon) = (callouts.create(|_| ()), callouts.create(|_| ()));
+        late.schedule(sim.now() + 20 * MS).unwrap();
+        soon.schedule(sim.now() + 10 * MS).unwrap();
+        let first = callouts.look(0).unwrap().unwrap();
+        assert_eq!(first.at, sim.now() + 10 * MS);
+        assert!(first.what.contains("simulated::a_look_at_the_callouts"), "{}", first.what);
+        assert_eq!(callouts.look(1).unwrap().unwrap().at, sim.now() + 20 * MS);
+        assert_eq!(callouts.look(2), Ok(None));
+        assert_eq!(callouts.running(), Ok(None));
+    });
+}
