@@ -136,7 +136,8 @@ impl<R: RegisterIo> Adapter<R> {
     /// Returns the sums of the device's own counters, as of the last [`tick`](Self::tick).
     #[must_use]
     pub fn hardware_totals(&self) -> HardwareTotals {
-        *self.hardware.lock()
+        // Held by a CPU that has been stopped, they are unknown; only a debugger asks then.
+        self.hardware.look().map(|totals| *totals).unwrap_or_default()
     }
 
     /// Returns the interrupts that were not this port's.

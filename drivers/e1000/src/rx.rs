@@ -156,6 +156,9 @@ impl RxRing {
                 sink(packet);
             }
             self.advance();
+            // ORDERING: relaxed; for a view, and nobody reads the ring by it.
+            #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 4096 descriptors")]
+            counters.next.store(self.next as u32, Ordering::Relaxed);
             served += 1;
         }
         if pass.packets > 0 {
@@ -322,6 +325,7 @@ impl RxRing {
         }
         let served = self.harvest(&adapter.rx, self.slots.len(), cache, &mut sink);
         adapter.restart_after_recovery(self);
+        adapter.rx.next.store(0, Ordering::Relaxed);
         served
     }
 

@@ -3,7 +3,7 @@
 //! Key types: [`RxCounters`] (written by the ithread), [`TxCounters`] (written under the transmit lock),
 //! [`HardwareTotals`] (sums of the statistics registers, 13.7).
 
-use ksync::counter::Counter;
+use ksync::{atomic::AtomicU32, counter::Counter};
 
 use crate::regs::{ALL_ONES, Reg, RegisterIo, Stat};
 
@@ -20,6 +20,8 @@ pub(crate) struct RxCounters {
     pub(crate) errors: Counter,
     /// Received, and still in the ring at the teardown. Written by who tears down, after the ithread.
     pub(crate) unserved: Counter,
+    /// The descriptor that is served next, for a view of the ring.
+    pub(crate) next: AtomicU32,
 }
 
 /// Written under the transmit lock, read by anybody.

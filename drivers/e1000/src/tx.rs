@@ -17,6 +17,7 @@ use pktbuf::{BATCH_CAPACITY, PacketBuf};
 use crate::{
     desc::{self, TxCommand, TxStatus, WORDS},
     regs::{Reg, RegisterIo},
+    rings::{DeviceRing, TxLook},
     stats::TxCounters,
 };
 
@@ -87,6 +88,12 @@ impl TxRing {
             stalled: None,
             seen_done: 0,
         }
+    }
+
+    /// Returns where the ring stands, beside what the device says.
+    pub(crate) fn look(&self, device: DeviceRing) -> TxLook {
+        let (next, clean, used, unflushed) = (self.next(), self.clean, self.used, self.unflushed);
+        TxLook { device, next, clean, used, unflushed, paused: self.paused }
     }
 
     /// Returns the descriptors in use.

@@ -239,3 +239,19 @@ fn address_filters_let_through_what_was_asked_for() {
     bench.detach().unwrap();
     machine.assert_empty();
 }
+
+#[test]
+fn a_view_of_the_ring_shows_where_driver_and_device_stand_and_a_device_that_is_gone() {
+    let machine = Machine::new(300);
+    let mut bench = machine.port(0);
+    (0..70).for_each(|n| bench.nic.inject(frame(0, n, 100)));
+    bench.nic.settle();
+    assert_eq!(bench.service(50), 50);
+    let look = bench.adapter.look_at_rx();
+    assert_eq!((look.next, look.device.len), (50, Some(80)));
+    assert_eq!((look.device.head, look.device.tail, look.device.owned()), (Some(70), Some(49), Some(59)));
+    bench.nic.set_faults(|faults| faults.gone = true);
+    let gone = bench.adapter.look_at_rx().device;
+    assert_eq!((gone.len, gone.head, gone.tail, gone.owned()), (None, None, None, None));
+    bench.received.clear();
+}

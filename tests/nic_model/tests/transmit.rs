@@ -262,3 +262,19 @@ fn the_watchdog_waits_as_long_as_configured() {
     assert_eq!(ticks(&bench, 102, 102).len(), 1);
     bench.detach().unwrap();
 }
+
+#[test]
+fn a_view_of_the_ring_shows_where_driver_and_device_stand() {
+    let machine = Machine::new(300);
+    let mut bench = machine.port(0);
+    let mut batch = batch(&mut bench, 0..30);
+    assert_eq!(bench.transmit(&mut batch), TxOutcome::all(30));
+    let look = bench.adapter.look_at_tx().unwrap().expect("the ring is there");
+    assert_eq!((look.clean, look.used, look.next, look.unflushed, look.paused), (0, 30, 30, 0, false));
+    assert_eq!((look.device.tail, look.device.owned()), (Some(30), look.device.head.map(|head| 30 - head)));
+    bench.nic.settle();
+    assert!(bench.adapter.tx_idle());
+    let look = bench.adapter.look_at_tx().unwrap().expect("the ring is there");
+    assert_eq!((look.clean, look.used, look.device.owned()), (30, 0, Some(0)));
+    bench.detach().unwrap();
+}
