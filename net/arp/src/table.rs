@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::{fmt, net::Ipv4Addr};
 
 use ifnet::{DropReason, IfIndex};
-use ksync::{SpinLock, time::Instant};
+use ksync::{Held, SpinLock, time::Instant};
 use pktbuf::{PacketBatch, PacketBuf};
 use wire::MacAddr;
 
@@ -224,6 +224,26 @@ impl ArpTable {
             held: inner.holds.used(),
             ..inner.statistics
         }
+    }
+
+    /// Returns the first neighbour in place `from` or behind it, with its place, so that a view can go through all of them without
+    /// memory of its own.
+    ///
+    /// # Errors
+    /// [`Held`] if the table is locked by a CPU that has been stopped.
+    ///
+    /// # Context
+    /// Any, also the debugger in a world that stands still.
+    pub fn entry(&self, from: usize, now: Instant) -> Result<Option<(usize, ArpEntry)>, Held> {
+        let inner = self.inner.look()?;
+        let shown = |at: usize| inner.store.get(at)?.show(now).map(|entry| (at, entry));
+        Ok((from..inner.store.places()).find_map(shown))
+    }
+
+    /// Returns whether somebody holds the table's lock. Any context.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.inner.is_held()
     }
 
     /// Returns all neighbours, for `show arp`, in no particular order.

@@ -39,7 +39,7 @@ pub struct Router {
     domain: &'static Domain,
     snapshot: Rcu<Snapshot>,
     /// Protects nothing but the place: whoever changes the configuration takes it out, works without a lock, and puts it back.
-    control: SpinLock<Option<Box<Control>>>,
+    pub(crate) control: SpinLock<Option<Box<Control>>>,
     workers: [Once<Arc<WorkerCounters>>; MAX_WORKERS],
     enrolled: AtomicUsize,
     arp: ArpTable,
@@ -350,8 +350,10 @@ impl Router {
         Ok(())
     }
 
-    fn with_control<R>(&self, work: impl FnOnce(&mut Control) -> R) -> Result<R, RouterError> {
-        let mut control = self.control.lock().take().ok_or(RouterError::Busy)?;
+    pub(crate) fn with_control<R>(&self, work: impl FnOnce(&mut Control) -> R) -> Result<R, RouterError> {
+        // A look, for the debugger's sake: the lock is held for an instant, unless its holder has been stopped in that instant.
+        let taken = self.control.look().map_err(|_| RouterError::Busy)?.take();
+        let mut control = taken.ok_or(RouterError::Busy)?;
         let result = work(&mut control);
         *self.control.lock() = Some(control);
         Ok(result)

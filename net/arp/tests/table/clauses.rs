@@ -376,6 +376,10 @@ fn flushing_an_interface_forgets_its_neighbours_and_gives_their_packets_out() {
     assert_eq!(bench.table.lookup(IF0, ip(2)), None);
     let left = bench.table.entries(bench.now);
     assert_eq!(left.iter().map(|e| (e.interface, e.held)).collect::<Vec<_>>(), [(other, 1)]);
+    // Entry by entry, as a view without memory of its own goes through them.
+    let (place, entry) = bench.table.entry(0, bench.now).unwrap().expect("there is one");
+    assert_eq!(entry, left[0]);
+    assert_eq!(bench.table.entry(place + 1, bench.now), Ok(None));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Configuration, routes, links and settings while traffic flows.
 
-use std::sync::atomic::Ordering;
+use std::{ops::ControlFlow, sync::atomic::Ordering};
 
 use config::Config;
 use ifnet::DropReason;
@@ -106,6 +106,34 @@ fn rfc1812_7_4_static_routes_come_and_go_without_loss_elsewhere() {
     assert_eq!(bench.ports[1].take_ip().len(), 100);
     assert_eq!(bench.router.routes().unwrap().len(), 8 + 2 + 25 * 100);
     bench.assert_conserved();
+}
+
+#[test]
+fn views_go_through_routes_and_interfaces_until_they_have_seen_enough() {
+    let bench = Bench::warm();
+    let (mut routes, mut names) = (Vec::new(), Vec::new());
+    let visited = bench.router.visit_routes(&mut |route| {
+        routes.push(*route);
+        ControlFlow::Continue(())
+    });
+    assert_eq!((visited, &routes), (Ok(()), &bench.router.routes().unwrap()));
+    let visited = bench.router.visit_interfaces(&mut |look| {
+        names.push((look.interface.name().to_owned(), look.addresses.to_vec(), look.mtu, look.enabled, look.up));
+        if names.len() == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!(visited, Ok(()));
+    let all = bench.router.interfaces().unwrap();
+    let first = all.iter().take(2).map(|status| {
+        (status.interface.name().to_owned(), status.addresses.clone(), status.mtu, status.enabled, status.up)
+    });
+    assert_eq!(names, first.collect::<Vec<_>>());
+    // A visitor that asks for the configuration again is refused, not deadlocked.
+    let mut again = None;
+    let _ = bench.router.visit_routes(&mut |_| {
+        again = Some(bench.router.visit_routes(&mut |_| ControlFlow::Continue(())));
+        ControlFlow::Break(())
+    });
+    assert_eq!(again, Some(Err(RouterError::Busy)));
 }
 
 #[test]
