@@ -13,6 +13,11 @@ show arp            address resolution cache
 show route          routing table
 show netisr         dispatch policy and queues
 show memory         frames, heap, packet buffers
+show ring           receive and transmit rings: where driver and device stand
+show pcpu           each CPU: its interrupts and its thread
+show callout        what is due when
+show locks          which locks are held
+show shutdown       how far a shutdown has come
 show log            the message buffer
 show audit          where every received frame went (also: netstat --audit)
 show version        what this is, and since when it runs
@@ -41,6 +46,16 @@ pub enum View {
     Netisr,
     /// Memory.
     Memory,
+    /// Rings of the cards.
+    Ring,
+    /// Processors.
+    Pcpu,
+    /// Callouts.
+    Callout,
+    /// Locks.
+    Locks,
+    /// The shutdown.
+    Shutdown,
     /// Message buffer.
     Log,
     /// Conservation of frames.
@@ -63,6 +78,11 @@ pub const VIEWS: &[(&str, View)] = &[
     ("routes", View::Route),
     ("netisr", View::Netisr),
     ("memory", View::Memory),
+    ("ring", View::Ring),
+    ("pcpu", View::Pcpu),
+    ("callout", View::Callout),
+    ("locks", View::Locks),
+    ("shutdown", View::Shutdown),
     ("log", View::Log),
     ("msgbuf", View::Log),
     ("audit", View::Audit),
@@ -135,7 +155,8 @@ impl fmt::Display for ParseError {
     }
 }
 
-const SHOW_USAGE: &str = "show interfaces|intr|threads|dma|arp|route|netisr|memory|log|audit|version";
+const SHOW_USAGE: &str =
+    "show interfaces|intr|threads|dma|ring|arp|route|netisr|memory|pcpu|callout|locks|shutdown|log|audit|version";
 const PING_USAGE: &str = "ping ADDRESS [COUNT], COUNT from 1 to 1000";
 const ROUTE_USAGE: &str = "route add PREFIX via ADDRESS | route add PREFIX blackhole | route delete PREFIX";
 const SYSCTL_USAGE: &str = "sysctl [NAME[=VALUE]]";

@@ -152,9 +152,15 @@ pub fn usage() -> HeapUsage {
     HEAP.0.lock().usage
 }
 
-/// As [`usage`], but gives up when the lock's holder has been stopped: for panic reports.
-pub(crate) fn usage_bounded() -> Option<HeapUsage> {
-    HEAP.0.lock_bounded(10_000).map(|state| state.usage)
+/// As [`usage`], but gives up when the lock's holder has been stopped: for panic reports and the debugger.
+#[must_use]
+pub fn usage_bounded() -> Option<HeapUsage> {
+    HEAP.0.look().ok().map(|state| state.usage)
+}
+
+/// Calls `visit` with the name of each lock in here and whether somebody holds it. Any context; never waits.
+pub(crate) fn locks(visit: &mut dyn FnMut(&'static str, bool)) {
+    visit("heap", HEAP.0.is_held());
 }
 
 /// Boxes `value`, or gives it back if the heap is exhausted.

@@ -35,6 +35,7 @@ pub mod ioapic;
 pub mod ipi;
 pub mod irq;
 pub mod kdb;
+pub mod locks;
 mod map;
 pub use map::device_registers;
 pub mod memory;

@@ -121,6 +121,11 @@ pub fn bridge_to(segment: u16, bus: u8) -> Option<(u8, u8)> {
     None
 }
 
+/// Calls `visit` with the name of each lock in here and whether somebody holds it. Any context; never waits.
+pub(crate) fn locks(visit: &mut dyn FnMut(&'static str, bool)) {
+    visit("PCI configuration", PORTS.is_held());
+}
+
 #[cfg(test)]
 mod tests {
     use super::{PciAddress, ecam_offset, mechanism_1};

@@ -137,3 +137,8 @@ pub(crate) fn is_guard(address: u64) -> bool {
     // In the stack range everything reserved is mapped except the guards; the page above a guard is a stack's lowest.
     boot_guard || (in_stacks && !paging::is_mapped(address) && paging::is_mapped(address + FRAME_SIZE))
 }
+
+/// Calls `visit` with the name of each lock in here and whether somebody holds it. Any context; never waits.
+pub(crate) fn locks(visit: &mut dyn FnMut(&'static str, bool)) {
+    visit("stacks", POOL.is_held());
+}

@@ -8,7 +8,7 @@ use ithread::{IntrEvent, LineControl};
 use ksync::{Once, cpu::CpuId};
 use machine::irq::{self, IrqError, IrqLine};
 
-use crate::{port::Event, services, threads::Threads};
+use crate::{port::Event, threads::Threads};
 
 /// Lines with an event at most.
 const MAX_LINES: usize = 64;
@@ -31,20 +31,24 @@ impl LineControl for Controllers {
     fn eoi(&self, _: u32) {}
 }
 
+/// The events there are, in the order in which their lines were routed. Any context.
+pub(crate) fn events() -> impl Iterator<Item = &'static Arc<Event>> {
+    SLOTS.iter().map_while(Once::get)
+}
+
 /// Returns the event of a routed line, made on first use.
 ///
 /// # Errors
 /// [`IrqError`] when the vector is taken or all places are.
 pub(crate) fn event(line: &IrqLine) -> Result<Arc<Event>, IrqError> {
-    if let Some(event) = services::events().into_iter().find(|event| event.irq() == line.irq) {
-        return Ok(event);
+    if let Some(event) = events().find(|event| event.irq() == line.irq) {
+        return Ok(Arc::clone(event));
     }
     let slot = SLOTS.iter().position(|slot| slot.get().is_none()).ok_or(IrqError::NoVector)?;
     let event = IntrEvent::new(line.irq, Arc::new(Controllers), Threads);
     event.bind(line.cpu);
     SLOTS.get(slot).ok_or(IrqError::NoVector)?.call_once(|| Arc::clone(&event));
     irq::set_handler(line, deliver, slot)?;
-    services::add_event(Arc::clone(&event));
     Ok(event)
 }
 

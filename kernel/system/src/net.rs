@@ -9,6 +9,7 @@ use arp::ArpConfig;
 use ksync::{Once, SpinLock, cpu::CpuId, rcu::Domain};
 use machine::{
     frame::{self, RunRequest},
+    kdb,
     memory::PhysMemory,
     time,
 };
@@ -83,7 +84,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Asks the router for something that one thread at a time may ask for: waits while another is at it (the callouts look at
-/// the links ten times a second), for a second at most.
+/// the links ten times a second), for a second at most; not at all in a stopped world.
 ///
 /// # Errors
 /// Those of `ask`; [`RouterError::Busy`] when the patience ran out.
@@ -94,7 +95,7 @@ pub(crate) fn in_turn<R>(mut ask: impl FnMut() -> Result<R, RouterError>) -> Res
     let until = time::now() + PATIENCE;
     loop {
         match ask() {
-            Err(RouterError::Busy) if time::now() < until => threads::sleep(LOOK),
+            Err(RouterError::Busy) if time::now() < until && !kdb::is_stopped() => threads::sleep(LOOK),
             answer => return answer,
         }
     }

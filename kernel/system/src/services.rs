@@ -1,14 +1,14 @@
 //! What runs beside the interrupt threads: callouts, the netisr threads, the serial line; and who is attached where.
 //!
-//! The lists of ports and events are made at boot and never change. [`join`] ends everything in here by each thread's own
+//! The list of ports is made at boot and never changes. [`join`] ends everything in here by each thread's own
 //! acknowledgement, for the shutdown ladder.
 
 use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
 use ithread::{Filter, FilterResult};
 use ksync::{
-    Once, SpinLock,
+    Once,
     atomic::{AtomicBool, AtomicUsize, Ordering},
     cpu::CpuId,
     time::Instant,
@@ -17,8 +17,8 @@ use machine::{console, time};
 use router::Worker;
 
 use crate::{
-    net,
-    port::{Event, Port},
+    lines, net,
+    port::Port,
     threads::{self, Class, KernelCallouts, Thread},
 };
 
@@ -30,8 +30,6 @@ const CARD_TICK: Duration = Duration::from_secs(1);
 const NETISR_BUDGET: usize = 64;
 
 static PORTS: Once<Vec<Arc<Port>>> = Once::new();
-/// Protects: the list of events; held across: one push or one copy. It grows at boot only.
-static EVENTS: SpinLock<Vec<Arc<Event>>> = SpinLock::new(Vec::new());
 static HOSTNAME: Once<String> = Once::new();
 
 /// The shutdown has been announced.
@@ -52,20 +50,6 @@ pub(crate) fn set_ports(ports: Vec<Arc<Port>>) {
     PORTS.call_once(|| ports);
 }
 
-/// Returns the interrupt events there are.
-pub(crate) fn events() -> Vec<Arc<Event>> {
-    EVENTS.lock().clone()
-}
-
-/// Notes an interrupt event.
-pub(crate) fn add_event(event: Arc<Event>) {
-    let mut room = Vec::with_capacity(EVENTS.lock().len() + 1);
-    let mut events = EVENTS.lock();
-    room.append(&mut events);
-    room.push(event);
-    core::mem::swap(&mut *events, &mut room);
-}
-
 /// Notes the router's name, once.
 pub(crate) fn set_hostname(name: &str) {
     HOSTNAME.call_once(|| name.into());
@@ -76,9 +60,21 @@ pub(crate) fn hostname() -> &'static str {
     HOSTNAME.get().map_or(config::DEFAULT_HOSTNAME, String::as_str)
 }
 
-/// Returns the name of interface `index`.
-pub(crate) fn interface_name(index: u16) -> String {
-    ports().get(usize::from(index)).map_or_else(|| format!("if{index}"), |port| String::from(&*port.name))
+/// The name of interface `index`.
+pub(crate) struct InterfaceName(pub(crate) u16);
+
+impl fmt::Display for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match ports().get(usize::from(self.0)) {
+            Some(port) => f.pad(&port.name),
+            None => write!(f, "if{}", self.0),
+        }
+    }
+}
+
+/// Returns the callouts, once they are there.
+pub(crate) fn callouts() -> Option<&'static KernelCallouts> {
+    CALLOUTS.get()
 }
 
 /// Starts the callouts and one netisr thread per CPU.
@@ -141,7 +137,7 @@ fn every(callouts: &KernelCallouts, period: Duration, mut act: impl FnMut() + Se
 /// Looks after the cards: link, watchdog, statistics, strays.
 fn tick_cards() {
     ports().iter().for_each(|port| port.tick(time::now()));
-    events().iter().for_each(|event| event.report_strays());
+    lines::events().for_each(|event| event.report_strays());
 }
 
 /// A netisr thread: processes its CPU's queue, parks when it is empty.
@@ -176,7 +172,7 @@ pub(crate) fn join(deadline: Instant) -> bool {
     }
     NETISRS.get().into_iter().flatten().for_each(threads::unpark);
     let mut all = true;
-    for event in events() {
+    for event in lines::events() {
         if let Err(wedged) = event.quiesce(deadline) {
             console::message(format_args!("shutdown: join threads: {wedged}\n"));
             all = false;

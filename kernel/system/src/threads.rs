@@ -3,14 +3,14 @@
 //! [`Hardware`] puts `machine` under `sched`; [`Threads`] puts `sched` under `ithread`. Everything else calls the functions
 //! here. Nothing is unsafe: `machine::thread` checks what a switch demands.
 
-use alloc::{boxed::Box, string::String};
+use alloc::boxed::Box;
 use core::{
     fmt::{self, Write},
     time::Duration,
 };
 
 use ithread::Notice;
-use ksync::{Once, cpu::CpuId, time::Instant};
+use ksync::{Held, Once, cpu::CpuId, time::Instant};
 use machine::{cpu, hooks, ipi, percpu, thread::ThreadContext, time, timer};
 use sched::{Affinity, Callouts, Platform, Priority, Scheduler, ThreadRef};
 
@@ -190,25 +190,42 @@ pub(crate) fn yield_now() {
     scheduler().yield_now();
 }
 
+/// Writes the number and name of the thread that runs on `cpu`. Any context: never waits.
+pub(crate) fn write_name_on(cpu: CpuId, out: &mut dyn Write) -> fmt::Result {
+    match SCHEDULER.get().and_then(|scheduler| scheduler.try_name_on(cpu)) {
+        Some((id, name)) => write!(out, "{} ({name})", id.0),
+        None => out.write_str("unknown"),
+    }
+}
+
+/// A thread as it is found without waiting.
+pub(crate) type ThreadLook = sched::ThreadLook<Hardware>;
+
+/// The threads, by number, as far as their list is not locked by a CPU that has been stopped.
+pub(crate) fn all() -> impl Iterator<Item = Result<ThreadLook, Held>> {
+    let mut after = Ok(None);
+    core::iter::from_fn(move || {
+        let next = scheduler().look(after.ok()?).transpose()?;
+        after = next.as_ref().map(|look| Some(look.id)).map_err(|_| Held);
+        Some(next)
+    })
+}
+
 /// Writes `show threads`.
-pub(crate) fn show(out: &mut String) -> fmt::Result {
+pub(crate) fn show(out: &mut dyn Write) -> fmt::Result {
     writeln!(
         out,
         "{:>4} {:<28} {:>4} {:<9} {:<9} {:>12} {:>14}",
         "id", "name", "cpu", "priority", "state", "switches", "runtime us"
     )?;
-    for thread in scheduler().threads() {
-        writeln!(
-            out,
-            "{:>4} {:<28} {:>4} {:<9} {:<9} {:>12} {:>14}",
-            thread.id.0,
-            thread.name,
-            thread.cpu,
-            thread.priority,
-            thread.state,
-            thread.switches,
-            thread.runtime.as_micros()
-        )?;
+    for thread in all() {
+        let Ok(thread) = thread else { return writeln!(out, "the list is locked by a CPU that was stopped") };
+        write!(out, "{:>4} {:<28} ", thread.id.0, thread.name.as_deref().unwrap_or("?"))?;
+        match thread.cpu.zip(thread.state) {
+            Some((cpu, state)) => write!(out, "{cpu:>4} {:<9} {state:<9}", thread.priority)?,
+            None => write!(out, "{:>4} {:<9} {:<9}", "?", thread.priority, "?")?,
+        }
+        writeln!(out, " {:>12} {:>14}", thread.switches, thread.runtime.as_micros())?;
     }
     Ok(())
 }

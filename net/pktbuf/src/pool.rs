@@ -124,6 +124,12 @@ impl PacketPool {
         self.free.lock().frames.len()
     }
 
+    /// Returns whether somebody holds the lock of the free list. Any context.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.free.is_held()
+    }
+
     /// Counts where every frame is.
     ///
     /// # Context

@@ -264,3 +264,12 @@ pub fn flush() -> bool {
     }
     false
 }
+
+/// Calls `visit` with the name of each lock in here and whether somebody holds it. Any context; never waits.
+pub(crate) fn locks(visit: &mut dyn FnMut(&'static str, bool)) {
+    visit("console queue", QUEUE.is_held());
+    visit("message buffer", HISTORY.is_held());
+    visit("console input", INPUT.is_held());
+    visit("serial line", SERIAL.is_held());
+    visit("screen", SCREEN.is_held());
+}

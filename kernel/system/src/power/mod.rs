@@ -7,7 +7,10 @@ mod card;
 mod plant;
 
 use alloc::{boxed::Box, vec::Vec};
-use core::time::Duration;
+use core::{
+    fmt::{self, Write},
+    time::Duration,
+};
 
 use ksync::Once;
 use machine::{console, cpu, ipi, reset};
@@ -77,6 +80,28 @@ pub(crate) fn run() -> ! {
         .park_cpus()
         .exit();
     end(&finished)
+}
+
+/// Writes how far a shutdown has come: who asked for what, and what the ladder has said so far.
+///
+/// # Errors
+/// Those of `out`.
+///
+/// # Context
+/// Thread, or the debugger in a stopped world.
+pub(crate) fn show(out: &mut dyn Write) -> fmt::Result {
+    let Some(exit) = CLAIM.strongest() else { return writeln!(out, "no shutdown has been asked for") };
+    writeln!(out, "{} asked for by {}", exit.as_str(), WHY.get().copied().unwrap_or("nobody"))?;
+    match plant::TRANSCRIPT.look() {
+        Ok(transcript) if transcript.is_empty() => writeln!(out, "the ladder has not begun"),
+        // Copied, so that the lock is not held while it is written.
+        Ok(transcript) => {
+            let copy = transcript.clone();
+            drop(transcript);
+            out.write_str(&copy)
+        }
+        Err(_) => writeln!(out, "the transcript is locked by a CPU that was stopped"),
+    }
 }
 
 /// Ends the machine. Nothing else runs any more.

@@ -3,14 +3,24 @@
 //! Context: the shutdown thread.
 
 use alloc::vec;
-use core::{fmt, time::Duration};
+use core::{
+    fmt::{self, Write},
+    time::Duration,
+};
 
+use arrayvec::ArrayString;
 use ifnet::IfIndex;
-use ksync::time::Instant;
+use ksync::{SpinLock, time::Instant};
 use machine::{console, ipi, irq, smp, time};
-use shutdown::{Fault, Faults, Flushed, Plant, Residue};
+use shutdown::{Fault, Faults, Flushed, Plant, Residue, Transcript};
 
 use crate::{bus, net, services, threads};
+
+/// Octets of the transcript that `show shutdown` has at hand: what was said first.
+const TRANSCRIPT_SIZE: usize = 3 * 1024;
+
+/// Protects: the transcript as far as it has come, in text; held across: one copy. Full, it has less than was said.
+pub(super) static TRANSCRIPT: SpinLock<ArrayString<TRANSCRIPT_SIZE>> = SpinLock::new(ArrayString::new_const());
 
 /// This machine.
 pub(super) struct Machine;
@@ -26,6 +36,13 @@ impl Plant for Machine {
 
     fn write(&self, text: fmt::Arguments<'_>) {
         console::message(text);
+    }
+
+    fn keep(&self, transcript: &Transcript) {
+        let mut kept = TRANSCRIPT.lock();
+        kept.clear();
+        // What does not fit is in the message buffer.
+        let _ = write!(kept, "{transcript}");
     }
 
     fn yield_to_panic(&self) -> ! {
