@@ -23,6 +23,7 @@ use crate::{
     heap, idt, kdb, paging,
     paging::PagingError,
     percpu,
+    pstore,
 };
 
 /// Stages [`bring_up`] announces.
@@ -140,8 +141,10 @@ pub fn bring_up(info: &'static mut BootInfo) -> Result<&'static BootRecord, Boot
     let record = RECORD.call_once(|| capture(info));
 
     stage("physical memory");
-    // SAFETY: the loader maps all of physical memory writable at this offset, the ranges are its free RAM, and this runs once.
-    let frames = unsafe { frame::init(record.usable(), phys_offset) }.map_err(BootError::Frames)?;
+    // SAFETY: the loader maps all of physical memory writable at this offset, and nobody has been given any of it yet; this runs once.
+    let kept = unsafe { pstore::init(record, phys_offset) };
+    // SAFETY: as above; the ranges are the loader's free RAM, and what is kept over a reset stays out.
+    let frames = unsafe { frame::init(record.usable(), kept, phys_offset) }.map_err(BootError::Frames)?;
     log::info!("memory: {} MiB usable in {} ranges", frames.total >> 8, record.usable().len());
 
     stage("page tables and heap");

@@ -98,6 +98,28 @@ pub fn frame_pointer() -> u64 {
     value
 }
 
+/// Writes `len` octets from `start` on back from the caches to memory, and waits for it.
+///
+/// # Context
+/// Any. Source: Intel SDM volume 2, CLFLUSH: harmless for any mapped address; every processor in 64-bit mode has it.
+pub(crate) fn flush_cache(start: *const u8, len: usize) {
+    /// The smallest cache line of any such processor.
+    const LINE: usize = 64;
+    let first = start.addr() / LINE * LINE;
+    for line in (first..start.addr() + len).step_by(LINE) {
+        // SAFETY: changes no memory; a caller with a bad address faults, as it would with a read.
+        unsafe { asm!("clflush [{}]", in(reg) line, options(nostack, preserves_flags)) };
+    }
+    // SAFETY: a barrier.
+    unsafe { asm!("mfence", options(nostack, preserves_flags)) };
+}
+
+/// Writes everything in this processor's caches back to memory; takes milliseconds. Before a reset.
+pub(crate) fn write_back_caches() {
+    // SAFETY: changes nothing that a program can see but time.
+    unsafe { asm!("wbinvd", options(nostack, preserves_flags)) };
+}
+
 /// Ends QEMU with exit status `(code << 1) | 1` if it has the `isa-debug-exit` device at port 0xf4; elsewhere does nothing.
 pub fn debug_exit(code: u32) {
     // SAFETY: port 0xf4 belongs to no device of a PC except the test exit.

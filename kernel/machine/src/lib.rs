@@ -2,8 +2,8 @@
 //!
 //! Everything that touches the processor, physical memory or a port lives here; the crates above see safe types. Two halves:
 //!
-//! - *Memory and traps*: [`boot`] (what the loader left us), [`frame`], [`memory`], [`paging`], [`mmio`], [`stack`], [`heap`],
-//!   [`gdt`], [`idt`], [`trap`], [`context`], [`console`], [`mod@panic`].
+//! - *Memory and traps*: [`boot`] (what the loader left us), [`frame`], [`memory`], [`pstore`], [`paging`], [`mmio`], [`stack`],
+//!   [`heap`], [`gdt`], [`idt`], [`trap`], [`context`], [`console`], [`mod@panic`].
 //! - *Platform*: the interrupt controllers, processor start, clocks, PCI configuration access and reset.
 //!
 //! Pure parts (the frame bitmap, the message ring, line assembly, the ELF reader, the trap report) have host tests:
@@ -47,6 +47,7 @@ pub mod pci_config;
 pub mod percpu;
 pub mod platform;
 pub mod ports;
+pub mod pstore;
 pub mod reset;
 pub mod smp;
 pub mod stack;

@@ -175,8 +175,11 @@ fn acpi_mode(fadt: &Fadt, pm1a: &Access) -> bool {
 }
 
 /// Restarts the machine: FADT reset register, port 0xCF9, keyboard controller, triple fault.
+///
+/// Memory stays as it is, as far as it is up to the kernel: [`crate::pstore`] is read again after it.
 pub fn restart() -> ! {
     cpu::disable_interrupts();
+    cpu::write_back_caches();
     if let Some((register, value)) = READY.get().and_then(|ready| ready.reset.as_ref()) {
         register.write8(*value);
         time::delay(STEP);

@@ -70,18 +70,24 @@ pub struct FrameUsage {
 
 static FRAMES: SpinLock<Option<FrameBitmap<'static>>> = SpinLock::new(None);
 
-/// Builds the bitmap in the highest usable range that can hold it and frees everything else.
+/// Builds the bitmap in the highest usable range that can hold it and frees everything else but `kept`.
 ///
 /// # Errors
 /// [`FrameError::NotReady`] if no range can hold the bitmap.
 ///
 /// # Safety
-/// Called once; `ranges` are RAM nobody uses, and `phys_offset` is where all physical memory is mapped writable.
-pub(crate) unsafe fn init(ranges: &[UsableRange], phys_offset: u64) -> Result<FrameUsage, FrameError> {
+/// Called once; `ranges` without `kept` are RAM nobody uses, and `phys_offset` is where all physical memory is mapped writable.
+pub(crate) unsafe fn init(
+    ranges: &[UsableRange],
+    kept: Option<UsableRange>,
+    phys_offset: u64,
+) -> Result<FrameUsage, FrameError> {
     let frames = ranges.iter().map(|range| range.end / FRAME_SIZE).max().unwrap_or(0) as usize;
     let words = frames.div_ceil(64);
     let map_size = (words as u64 * 8).next_multiple_of(FRAME_SIZE);
-    let home = ranges.iter().rev().find(|range| range.end - range.start >= map_size).ok_or(FrameError::NotReady)?;
+    let free = || ranges.iter().flat_map(|range| without(*range, kept.unwrap_or_default()));
+    let homes = free().filter(|range| range.end - range.start >= map_size);
+    let home = homes.last().ok_or(FrameError::NotReady)?;
     let map_start = home.end - map_size;
     let words_ptr = ptr::with_exposed_provenance_mut::<u64>((phys_offset + map_start) as usize);
     // SAFETY: the range is unused RAM, mapped writable at the offset, and is withheld from the free frames below.
@@ -89,7 +95,7 @@ pub(crate) unsafe fn init(ranges: &[UsableRange], phys_offset: u64) -> Result<Fr
     // SAFETY: as above; initialised by the line before, and referenced by nobody else.
     let storage: &'static mut [u64] = unsafe { slice::from_raw_parts_mut(words_ptr, words) };
     let mut bitmap = FrameBitmap::new(storage, frames);
-    for range in ranges {
+    for range in free() {
         let end = if range.start == home.start { map_start } else { range.end };
         // Frame 0 stays out: address 0 must never be a valid answer.
         let first = (range.start / FRAME_SIZE).max(1) as usize;
@@ -98,6 +104,16 @@ pub(crate) unsafe fn init(ranges: &[UsableRange], phys_offset: u64) -> Result<Fr
     let usage = FrameUsage { total: bitmap.free(), free: bitmap.free() };
     *FRAMES.lock() = Some(bitmap);
     Ok(usage)
+}
+
+/// What is left of `range` without `kept`: below it and above it, either of which may be empty.
+fn without(range: UsableRange, kept: UsableRange) -> [UsableRange; 2] {
+    if kept.start >= range.end || kept.end <= range.start {
+        return [range, UsableRange::default()];
+    }
+    let below = UsableRange { end: kept.start.max(range.start), ..range };
+    let above = UsableRange { start: kept.end.min(range.end), ..range };
+    [below, above]
 }
 
 /// Allocates one frame with undefined contents.
@@ -158,4 +174,21 @@ fn address_of(index: usize) -> PhysAddr {
 /// Calls `visit` with the name of each lock in here and whether somebody holds it. Any context; never waits.
 pub(crate) fn locks(visit: &mut dyn FnMut(&'static str, bool)) {
     visit("frames", FRAMES.is_held());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{UsableRange, without};
+
+    #[test]
+    fn what_is_kept_is_cut_out_of_the_range_it_is_in() {
+        let range = |start, end| UsableRange { start, end };
+        let nothing = UsableRange::default();
+        assert_eq!(without(range(10, 20), range(12, 15)), [range(10, 12), range(15, 20)]);
+        assert_eq!(without(range(10, 20), range(10, 15)), [range(10, 10), range(15, 20)]);
+        assert_eq!(without(range(10, 20), range(15, 20)), [range(10, 15), range(20, 20)]);
+        for elsewhere in [nothing, range(0, 10), range(20, 30)] {
+            assert_eq!(without(range(10, 20), elsewhere), [range(10, 20), nothing]);
+        }
+    }
 }

@@ -17,6 +17,7 @@ mod crew;
 mod end;
 mod fatal;
 mod input;
+mod kept;
 mod memory;
 mod nics;
 mod processors;

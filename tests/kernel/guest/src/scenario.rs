@@ -2,7 +2,7 @@
 
 use machine::boot::BootRecord;
 
-use crate::{access, end, fatal, harness, input, memory, nics, processors, threads, traps};
+use crate::{access, end, fatal, harness, input, kept, memory, nics, processors, threads, traps};
 
 /// What a boot is for; it never returns.
 type Scenario = fn(&'static BootRecord) -> !;
@@ -15,6 +15,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("input", input::run),
     ("power-off", end::power_off),
     ("restart", end::restart),
+    ("kept", kept::run),
     ("failing-test", failing_test),
     ("endless", fatal::endless),
     ("write-code", fatal::write_code),
