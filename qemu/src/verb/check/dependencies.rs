@@ -39,6 +39,7 @@ const FORBIDDEN: &[Forbidden] = &[
     Forbidden { who: "ithread", what: &["machine", "drivers/", "net/"], why: "it is plugged into the machine" },
     Forbidden { who: "sched", what: &["machine", "drivers/", "net/"], why: "it is plugged into the machine" },
     Forbidden { who: "bus_dma", what: &["machine", "drivers/"], why: "it is plugged into the machine" },
+    Forbidden { who: "crashdump", what: &["kernel/", "drivers/", "net/"], why: "host and kernel share it" },
     Forbidden { who: "boot/config", what: &["kernel/", "drivers/"], why: "host and kernel share it" },
     Forbidden { who: "kernel/", what: &["boot/image", "qemu", "tests/nic_model"], why: "those are for hosts" },
 ];
