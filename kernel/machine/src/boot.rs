@@ -22,8 +22,7 @@ use crate::{
     gdt::{self, GdtError},
     heap, idt, kdb, paging,
     paging::PagingError,
-    percpu,
-    pstore,
+    percpu, pstore,
 };
 
 /// Stages [`bring_up`] announces.
