@@ -43,6 +43,11 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
+    /// Returns whether write-backs are under way.
+    pub(crate) fn has_late(&self) -> bool {
+        !self.late.is_empty()
+    }
+
     pub(crate) fn reset(&mut self, faults: Faults) {
         self.partial.clear();
         if !faults.write_back_after_reset && !faults.runs_after_reset {
@@ -58,6 +63,12 @@ impl Device {
             return false;
         }
         self.engine.steps += 1;
+        if !self.bus_master {
+            // Requests never leave the device. What comes from the wire is lost, as at a receiver that is off.
+            let lost = self.engine.incoming.pop_front().is_some();
+            self.engine.ignored += u64::from(lost);
+            return lost;
+        }
         let wrote = self.write_back_due(memory);
         let received = self.receive_one(memory);
         let sent = self.send_one(memory);

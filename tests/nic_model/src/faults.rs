@@ -23,6 +23,20 @@ pub struct Faults {
     pub eeprom_dead: bool,
     /// RAH0 and RAL0 are empty after reset.
     pub address_not_preloaded: bool,
+    /// GIO master disable is never acknowledged: STATUS keeps saying that requests are pending (82574L).
+    pub master_stuck: bool,
+    /// RCTL.EN is ignored once it was set: frames go on being received until a reset.
+    pub receives_after_stop: bool,
+    /// TCTL.EN is ignored once it was set: descriptors go on being sent and completed until a reset.
+    pub sends_after_stop: bool,
+    /// An interrupt that was raised arrives so many steps later, masked meanwhile or not: it was on its way already.
+    pub late_interrupt: u32,
+    /// So many more reads of ICR show a receive cause that has not happened.
+    pub spurious_causes: u32,
+    /// The device leaves the bus at the so-many-th access to a register from now; 0 for never.
+    pub gone_after: u32,
+    /// Bus mastering cannot be switched off.
+    pub bus_master_stuck: bool,
     /// The device has left the bus: all registers read all ones, nothing is written, nothing moves.
     pub gone: bool,
 }

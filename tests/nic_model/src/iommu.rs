@@ -3,17 +3,13 @@
 //! Key types: [`Iommu`], [`Violation`]. Accesses happen under one mutex, which `map_closed` takes as well: a device is
 //! never in the middle of an access while its buffer goes home.
 
-use std::{
-    alloc::Layout,
-    collections::BTreeMap,
-    ptr::NonNull,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{alloc::Layout, collections::BTreeMap, ptr::NonNull};
 
 use bus_dma::{BusAddr, DmaError, DmaLayout, DmaPlatform, PhysAddr};
+use ksync::{
+    atomic::{DeviceU64, Ordering},
+    model::{Mutex, MutexGuard},
+};
 
 /// Physical addresses are virtual ones plus this, so that using one for the other is found out at once.
 const PHYSICAL_OFFSET: u64 = 1 << 47;
@@ -70,8 +66,7 @@ impl Iommu {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A test that failed elsewhere must not hide behind this one.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Returns what devices did that they were not entitled to.
@@ -156,11 +151,11 @@ fn pointer(address: usize) -> *mut u8 {
 }
 
 #[expect(clippy::cast_ptr_alignment, reason = "the assertion checks it")]
-fn word<'a>(ptr: *mut u8) -> &'a AtomicU64 {
+fn word<'a>(ptr: *mut u8) -> &'a DeviceU64 {
     assert!(ptr.addr().is_multiple_of(8), "descriptor words are aligned");
     // SAFETY: called from `access` only: 8 octets of a window lie there, aligned, and the driver reaches descriptor
     // memory as atomics. The reference is used at once, while the window is kept open.
-    unsafe { &*ptr.cast::<AtomicU64>() }
+    unsafe { &*ptr.cast::<DeviceU64>() }
 }
 
 fn fill(addr: BusAddr, len: u32, value: u8) {

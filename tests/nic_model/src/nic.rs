@@ -2,18 +2,16 @@
 //!
 //! Key types: [`Nic`] (a handle; clones are the same device), [`Wired`] (a frame on its way in).
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
-};
+use std::sync::Arc;
 
 use e1000::{
     Delay, Reg, RegisterIo,
     desc::RxErrors,
     regs::{Cause, Status},
+};
+use ksync::{
+    atomic::{AtomicBool, Ordering},
+    model::{self, JoinHandle, Mutex, MutexGuard},
 };
 use wire::MacAddr;
 
@@ -56,7 +54,7 @@ impl Nic {
     }
 
     fn device(&self) -> MutexGuard<'_, Device> {
-        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+        self.device.lock()
     }
 
     /// Moves one thing. Returns whether there was anything.
@@ -78,10 +76,10 @@ impl Nic {
     #[must_use]
     pub fn spawn(&self, stop: Arc<AtomicBool>) -> JoinHandle<()> {
         let nic = self.clone();
-        std::thread::spawn(move || {
+        model::spawn(move || {
             while !stop.load(Ordering::Acquire) {
                 if !nic.step() {
-                    std::thread::yield_now();
+                    model::yield_now();
                 }
             }
         })
@@ -142,6 +140,15 @@ impl Nic {
     #[must_use]
     pub fn interrupting(&self) -> bool {
         self.device().asserted()
+    }
+
+    /// Switches bus mastering, as PCI COMMAND.BME does; returns whether it is as wanted then.
+    pub fn set_bus_master(&self, on: bool) -> bool {
+        let mut device = self.device();
+        if !device.faults.bus_master_stuck {
+            device.bus_master = on;
+        }
+        device.bus_master == on
     }
 
     /// Looks at a register without the side effects of reading it.

@@ -28,6 +28,10 @@ pub(crate) struct Device {
     /// CTRL reads until RST clears.
     reset_reads: u32,
     pub(crate) resets: u32,
+    /// PCI COMMAND.BME: without it the device reaches no memory.
+    pub(crate) bus_master: bool,
+    /// When an interrupt arrives that was raised before its cause was masked or cleared.
+    pub(crate) in_flight: Option<u64>,
 }
 
 impl Device {
@@ -44,6 +48,8 @@ impl Device {
             writes: HashMap::new(),
             reset_reads: 0,
             resets: 0,
+            bus_master: true,
+            in_flight: None,
         };
         device.preload_address();
         // What a boot loader may have left behind: everything enabled, interrupts unmasked.
@@ -68,19 +74,42 @@ impl Device {
         self.set(Reg::Rah(0), if absent { 0 } else { c | RAH_AV });
     }
 
+    /// Counts an access; returns whether the device still answers.
+    fn answers(&mut self) -> bool {
+        if self.faults.gone_after > 0 {
+            self.faults.gone_after -= 1;
+            self.faults.gone |= self.faults.gone_after == 0;
+        }
+        !self.faults.gone
+    }
+
     pub(crate) fn read(&mut self, reg: Reg) -> u32 {
-        if self.faults.gone {
+        if !self.answers() {
             return u32::MAX;
         }
         match reg {
-            Reg::Icr => std::mem::take(&mut self.icr),
+            Reg::Icr => self.read_icr(),
             Reg::Ims => self.ims,
             Reg::Imc | Reg::Ics => 0,
-            Reg::Status => self.link,
+            Reg::Status => self.link | self.master_status(),
             Reg::Stat(_) => self.plain.remove(&reg.offset()).unwrap_or(0),
             Reg::Ctrl => self.read_ctrl(),
             _ => self.get(reg),
         }
+    }
+
+    /// Reading clears. 13.4.17.
+    fn read_icr(&mut self) -> u32 {
+        let spurious = self.faults.spurious_causes > 0;
+        self.faults.spurious_causes -= u32::from(spurious);
+        std::mem::take(&mut self.icr) | if spurious { Cause::RXT0.bits() } else { 0 }
+    }
+
+    /// STATUS.GIO_MASTER_ENABLE: requests may be pending, until they have been disabled and the device has come to rest.
+    fn master_status(&self) -> u32 {
+        let disabled = self.get(Reg::Ctrl) & Ctrl::GIO_MASTER_DISABLE.bits() != 0;
+        let pending = !disabled || self.faults.master_stuck || self.engine.has_late();
+        if pending { Status::GIO_MASTER_ENABLE.bits() } else { 0 }
     }
 
     fn read_ctrl(&mut self) -> u32 {
@@ -96,7 +125,7 @@ impl Device {
     }
 
     pub(crate) fn write(&mut self, reg: Reg, value: u32) {
-        if self.faults.gone {
+        if !self.answers() {
             return;
         }
         *self.writes.entry(reg.offset()).or_default() += 1;
@@ -109,6 +138,8 @@ impl Device {
             Reg::Icr => self.icr &= !value,
             Reg::Eerd => self.write_eerd(value),
             Reg::Status | Reg::Stat(_) => {}
+            Reg::Rctl if self.faults.receives_after_stop => self.set(reg, value | self.get(reg) & Rctl::EN.bits()),
+            Reg::Tctl if self.faults.sends_after_stop => self.set(reg, value | self.get(reg) & Tctl::EN.bits()),
             // Ring pointers have 16 bits; lengths are multiples of 128 octets.
             Reg::Rdh | Reg::Rdt | Reg::Tdh | Reg::Tdt => self.set(reg, value & 0xffff),
             Reg::Rdlen | Reg::Tdlen => self.set(reg, value & 0x000f_ff80),
@@ -155,9 +186,24 @@ impl Device {
         self.icr |= causes.bits();
     }
 
-    /// The level of INTA#.
-    pub(crate) fn asserted(&self) -> bool {
-        !self.faults.gone && self.icr & self.ims != 0
+    /// The level of INTA#, as it arrives at the interrupt controller.
+    pub(crate) fn asserted(&mut self) -> bool {
+        if self.faults.gone {
+            return false;
+        }
+        let asserted = self.icr & self.ims != 0;
+        match self.in_flight {
+            None if asserted && self.faults.late_interrupt > 0 => {
+                self.in_flight = Some(self.engine.steps + u64::from(self.faults.late_interrupt));
+                false
+            }
+            Some(due) if due > self.engine.steps => false,
+            Some(_) => {
+                self.in_flight = None;
+                true
+            }
+            None => asserted,
+        }
     }
 
     pub(crate) fn receiving(&self) -> bool {
