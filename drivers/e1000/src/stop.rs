@@ -202,7 +202,13 @@ impl<R: RegisterIo> Adapter<R> {
     pub fn mask_interrupts(&self) -> Result<(), Error> {
         // ORDERING: release pairs with the acquire in `unmask` and `filter`.
         self.masked_for_good.store(true, Ordering::Release);
-        self.note_gone(hardware::mask_and_verify(&self.regs))
+        // The ithread may have looked at the flag before and write its mask between our write and the look at it: once, then
+        // it sees the flag. Only a device that is unmasked after the second time did not take the mask.
+        let masked = hardware::mask_and_verify(&self.regs).or_else(|error| match error {
+            Error::StillUnmasked => hardware::mask_and_verify(&self.regs),
+            other => Err(other),
+        });
+        self.note_gone(masked)
     }
 
     /// Stops sending and receiving for good and sees the device acknowledge that it does no DMA any more.

@@ -18,8 +18,9 @@ use pktbuf::{Origin, PacketBatch, PacketBuf, PacketPool, PoolCache};
 
 use crate::{MAX_INTERFACES, Router, RouterError, WorkerCounters, egress::Egress, snapshot::Snapshot};
 
-/// Frames a worker's cache holds: two batches, so that a burst does not go to the pool's lock.
-const CACHE_FRAMES: usize = 128;
+/// Frames a worker's cache holds: two batches, so that a burst does not go to the pool's lock. A model checker builds thousands of
+/// machines, and has smaller ones.
+const CACHE_FRAMES: usize = if cfg!(any(loom, shuttle)) { 16 } else { 128 };
 
 /// What kind of worker is wanted.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,232 @@
+//! The machine and its cards as the sequencer sees them: what `system::power` is to the kernel.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering::SeqCst},
+};
+
+use e1000::{TeardownError, regs};
+use ksync::{atomic::Ordering, time::Instant};
+use shutdown::{AllJoined, DeviceStopped, Fault, Faults, Flushed, Forced, Pending, Plant, Quiesce, Residue, Teardown};
+
+use crate::{
+    port::Port,
+    rig::{Flags, Rig},
+};
+
+/// What [`Plant::yield_to_panic`] unwinds the sequencer's thread with.
+#[derive(Debug)]
+pub(crate) struct GaveWay;
+
+/// The machine around the cards.
+pub(crate) struct Around<'r>(pub(crate) &'r Rig);
+
+impl Plant for Around<'_> {
+    fn now(&self) -> Instant {
+        self.0.host.time()
+    }
+
+    fn relax(&self) {
+        self.0.host.relax();
+    }
+
+    fn write(&self, text: fmt::Arguments<'_>) {
+        print!("{text}");
+    }
+
+    fn yield_to_panic(&self) -> ! {
+        std::panic::resume_unwind(Box::new(GaveWay))
+    }
+
+    fn announce(&self) {
+        self.0.flags.refusing.store(true, Ordering::Release);
+    }
+
+    fn queued(&self) -> usize {
+        usize::try_from(self.0.router.audit().held_netisr).unwrap_or(usize::MAX)
+    }
+
+    fn flush_held(&self) -> Flushed {
+        let worker = self.0.flusher.lock().take();
+        let Some(mut worker) = worker else { return Flushed::default() };
+        let router::Flushed { arp, netisr, reassembly } = worker.flush_held(self.0.host.time());
+        let [arp, netisr, fragments] =
+            [arp, netisr, reassembly].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+        Flushed { arp, netisr, fragments }
+    }
+
+    fn join_callouts(&self, deadline: Instant, _: &mut dyn FnMut(fmt::Arguments<'_>)) -> Faults {
+        self.0.join_services(deadline)
+    }
+
+    fn residue(&self) -> Residue {
+        self.0.residue()
+    }
+
+    fn check_freed(&self, _: &mut dyn FnMut(fmt::Arguments<'_>)) -> Faults {
+        match self.0.machine.iommu.violations().iter().find(|violation| violation.write) {
+            Some(first) => vec![("memory".into(), Fault::Damaged { address: first.addr, octets: first.len })],
+            None => vec![],
+        }
+    }
+
+    fn park_cpus(&self, deadline: Instant) -> Result<usize, Fault> {
+        let flags = &self.0.flags;
+        flags.parking.store(true, Ordering::Release);
+        if !self.0.setup.console {
+            return Ok(0);
+        }
+        while !flags.parked.load(Ordering::Acquire) {
+            if self.0.host.time() >= deadline {
+                return Err(Fault::CpusRunning(1));
+            }
+            self.0.host.relax();
+        }
+        Ok(1)
+    }
+
+    fn account(&self, _: &mut dyn FnMut(fmt::Arguments<'_>)) -> Faults {
+        match self.0.router.audit().unexplained() {
+            0 => vec![],
+            frames => vec![("audit".into(), Fault::Unexplained(frames))],
+        }
+    }
+}
+
+impl Rig {
+    /// Ends the timers and the netisr thread.
+    pub(crate) fn join_services(&self, deadline: Instant) -> Faults {
+        self.timers.iter().for_each(sched::Callout::drain);
+        self.callouts.stop();
+        self.flags.ending.store(true, Ordering::Release);
+        let Some(netisr) = &self.netisr else { return vec![] };
+        netisr.unpark();
+        while !self.flags.joined.load(Ordering::Acquire) {
+            if self.host.time() >= deadline {
+                return vec![("netisr".into(), Fault::Wedged)];
+            }
+            self.host.relax();
+        }
+        vec![]
+    }
+
+    /// Counts what lives below the bus.
+    pub(crate) fn residue(&self) -> Residue {
+        let mut residue = Residue::default();
+        self.machine.root.walk(&mut |depth, _, live| {
+            residue.tags += usize::from(depth > 0);
+            residue.maps += live.maps as usize;
+            residue.memories += live.memories as usize;
+        });
+        residue
+    }
+}
+
+/// A port on its way down.
+pub(crate) struct Card<'r> {
+    port: &'r Port,
+    all: &'r [Port],
+    flags: &'r Arc<Flags>,
+    stopped: Option<e1000::DmaStopped>,
+}
+
+impl<'r> Card<'r> {
+    pub(crate) fn new(rig: &'r Rig, port: &'r Port) -> Self {
+        Self { port, all: &rig.ports, flags: &rig.flags, stopped: None }
+    }
+
+    /// Whether the device is told to receive or to send.
+    fn is_enabled(&self) -> bool {
+        let (receiver, transmitter) = (self.port.nic.peek(e1000::Reg::Rctl), self.port.nic.peek(e1000::Reg::Tctl));
+        receiver & regs::Rctl::EN.bits() != 0 || transmitter & regs::Tctl::EN.bits() != 0
+    }
+}
+
+fn fault(error: e1000::Error) -> Fault {
+    match error {
+        e1000::Error::Gone => Fault::Gone,
+        e1000::Error::StillUnmasked => Fault::StillUnmasked,
+        _ => Fault::DmaRunning,
+    }
+}
+
+impl Quiesce for Card<'_> {
+    fn name(&self) -> &str {
+        &self.port.name
+    }
+
+    fn close_ingress(&mut self) -> Result<(), Fault> {
+        self.port.adapter.close_ingress().map_err(fault)
+    }
+
+    fn pending(&mut self) -> Pending {
+        let received = self.port.adapter.rx_backlog().unwrap_or(0);
+        Pending { received, unsent: self.port.adapter.tx_backlog() }
+    }
+
+    fn mask(&mut self) -> Result<(), Fault> {
+        let masked = self.port.adapter.mask_interrupts().map_err(fault);
+        ithread::LineControl::mask(&*self.port.line, self.port.event.irq());
+        masked
+    }
+
+    fn begin_join(&mut self) {
+        self.port.event.begin_quiesce();
+    }
+
+    fn join(&mut self, deadline: Instant) -> Result<(), Fault> {
+        match self.port.event.quiesce(deadline) {
+            Ok(_) => self.port.adapter.mask_interrupts().map_err(fault),
+            Err(_) => Err(Fault::Wedged),
+        }
+    }
+}
+
+impl Teardown for Card<'_> {
+    fn stop_dma(&mut self, _: &AllJoined, _: Instant) -> Result<(), Fault> {
+        if self.all.iter().any(|port| !port.shared.gone.load(SeqCst)) {
+            self.flags.broke("DMA was stopped under a thread that was still at work");
+        }
+        if self.port.nic.peek(e1000::Reg::Ims) != 0 {
+            self.flags.broke("a device could interrupt after its thread had been joined");
+        }
+        self.stopped = Some(self.port.adapter.stop_dma().map_err(fault)?);
+        Ok(())
+    }
+
+    fn force_stop(&mut self) -> Forced {
+        self.port.adapter.stop_blindly();
+        if self.port.nic.set_bus_master(false) { Forced::BusMasterOff } else { Forced::Nothing }
+    }
+
+    fn tear_down(&mut self, _: DeviceStopped) -> Result<(), Fault> {
+        let Some(proof) = self.stopped.take() else {
+            self.flags.broke("memory was to be freed that a device may still own");
+            return Err(Fault::DmaRunning);
+        };
+        self.flags.torn_down.store(true, SeqCst);
+        // Whoever still runs with what is freed now meets this.
+        self.port.shared.filter_memory.write();
+        self.port.shared.handler_memory.write();
+        let Some(ring) = self.port.shared.take_ring() else {
+            self.flags.broke("a port was torn down whose thread still had the ring");
+            return Err(Fault::Busy(Residue::default()));
+        };
+        match self.port.adapter.teardown(proof, ring) {
+            Ok(_) => Ok(()),
+            Err(TeardownError::Busy(left)) => Err(Fault::Busy(Residue {
+                tags: 1 + left.busy.children as usize,
+                maps: left.busy.maps as usize,
+                memories: left.busy.memories as usize,
+            })),
+            Err(TeardownError::Mismatch(_)) => Err(Fault::DmaRunning),
+        }
+    }
+
+    fn bus_master_off(&mut self) -> Result<(), Fault> {
+        if self.is_enabled() && self.port.adapter.phase() != e1000::Phase::Gone {
+            self.flags.broke("bus mastering was taken from a device at work, which hangs some machines");
+        }
+        if self.port.nic.set_bus_master(false) { Ok(()) } else { Err(Fault::BusMasterOn) }
+    }
+}
