@@ -6,6 +6,7 @@
 //! has asked, `begin` gives nobody the ladder, and a ladder that is under way finds out at its next stage.
 //! Source: race classes R10 and R11 (two CPUs ask at once; panic during a shutdown, shutdown during a panic).
 
+use crate::edge::{Edge, Edges};
 use ksync::atomic::{AtomicU32, Ordering};
 
 /// How the machine ends, weakest first: a stronger request replaces a weaker one.
@@ -71,6 +72,7 @@ pub enum Claimed {
 pub struct Claim {
     /// An [`Exit`] and the bits above.
     word: AtomicU32,
+    edges: Edges,
 }
 
 impl Default for Claim {
@@ -84,14 +86,21 @@ impl Claim {
     #[cfg(not(loom))]
     #[must_use]
     pub const fn new() -> Self {
-        Self { word: AtomicU32::new(0) }
+        Self { word: AtomicU32::new(0), edges: Edges::all() }
     }
 
     /// Makes a claim that nobody holds (model checking: loom's atomics have no `const` constructor).
     #[cfg(loom)]
     #[must_use]
     pub fn new() -> Self {
-        Self { word: AtomicU32::new(0) }
+        Self { word: AtomicU32::new(0), edges: Edges::all() }
+    }
+
+    /// Makes a claim whose walk leaves out one edge.
+    #[cfg(feature = "mutations")]
+    #[must_use]
+    pub fn without(edge: Option<Edge>) -> Self {
+        Self { word: AtomicU32::new(0), edges: Edges::but(edge) }
     }
 
     /// Asks for `exit`. Exactly one caller ever becomes [`Claimed::Owner`].
@@ -121,8 +130,9 @@ impl Claim {
     #[must_use]
     pub fn begin(&self) -> Option<Owner<'_>> {
         let walk = |word: u32| match Exit::from_word(word) {
-            None | Some(Exit::Panic) => None,
-            Some(_) if word & WALKED != 0 => None,
+            None => None,
+            Some(Exit::Panic) if self.edges.keep(Edge::PanicNeverWalks) => None,
+            Some(_) if word & WALKED != 0 && self.edges.keep(Edge::OneOwner) => None,
             Some(_) => Some(word | WALKED),
         };
         // ORDERING: as in `request`.
@@ -149,18 +159,24 @@ impl Owner<'_> {
     /// Returns whether a panic has taken the machine away from the ladder.
     #[must_use]
     pub fn is_preempted(&self) -> bool {
-        self.claim.strongest() == Some(Exit::Panic)
+        self.edges().keep(Edge::PanicPreempts) && self.claim.strongest() == Some(Exit::Panic)
     }
 
     /// Decides which exit is carried out: the strongest that was asked for until now. Whoever asks later is told so.
     pub(crate) fn settle(&self) -> Exit {
         // ORDERING: as in `request`: of a request and this, one is first, and the other knows.
         let before = self.claim.word.fetch_or(SETTLED, Ordering::AcqRel);
-        Exit::from_word(before).unwrap_or(self.asked)
+        let strongest = Exit::from_word(before).unwrap_or(self.asked);
+        if self.edges().keep(Edge::StrongestExit) { strongest } else { self.asked }
+    }
+
+    /// Returns the edges that the walk keeps.
+    pub(crate) const fn edges(&self) -> Edges {
+        self.claim.edges
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
 

@@ -69,7 +69,8 @@ pub trait Quiesce {
     /// Returns what the device still holds. Called repeatedly; may take finished frames out of the transmit ring.
     fn pending(&mut self) -> Pending;
 
-    /// Masks the device's interrupts at the device, then at the interrupt controller, and reads back.
+    /// Masks the device's interrupts at the device, then at the interrupt controller, and reads back. Called before the
+    /// threads are joined and again after.
     ///
     /// # Errors
     /// [`Fault::StillUnmasked`], [`Fault::Gone`].
@@ -79,8 +80,8 @@ pub trait Quiesce {
     /// that does not answer uses up nobody else's time.
     fn begin_join(&mut self) {}
 
-    /// Waits until every interrupt thread of the device acknowledged its end, then masks once more (a thread that was
-    /// at its end may have re-armed the line: race class R20).
+    /// Waits until every interrupt thread of the device acknowledged its end. [`mask`](Self::mask) is called once more after
+    /// that, since a thread that was at its end may have re-armed the device (race class R20).
     ///
     /// # Errors
     /// [`Fault::Wedged`] when the deadline passes first.

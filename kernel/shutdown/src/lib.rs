@@ -95,11 +95,15 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(all(feature = "mutations", target_os = "none"))]
+compile_error!("`mutations` leaves out edges of the ladder: it is for tests on hosts");
+
 extern crate alloc;
 
 mod budget;
 mod claim;
 mod device;
+mod edge;
 mod fault;
 mod ladder;
 mod plant;
@@ -109,6 +113,7 @@ mod uptime;
 pub use budget::Budgets;
 pub use claim::{Claim, Claimed, Exit, Owner};
 pub use device::{AllJoined, DeviceStopped, Pending, Quiesce, Teardown};
+pub use edge::Edge;
 pub use fault::{Fault, Forced, Residue};
 pub use ladder::{Finished, Ladder, stage};
 pub use plant::{Faults, Flushed, Plant};

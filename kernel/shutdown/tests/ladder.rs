@@ -22,6 +22,8 @@ fn every_device_passes_a_stage_before_any_device_enters_the_next() {
         "ask em1",
         "join em0",
         "join em1",
+        "mask em0",
+        "mask em1",
         "callouts",
         "seal em0",
         "seal em1",
@@ -107,7 +109,7 @@ fn frames_sent_by_a_threads_last_pass_leave_before_dma_stops_and_nothing_joins_t
     let log = house.log.borrow();
     let at = |what: &str| log.iter().position(|entry| entry == what).unwrap();
     let between: Vec<&String> = log[at("join em0")..at("stop em0")].iter().collect();
-    assert_eq!(between, ["join em0", "callouts", "seal em0", "pending em0", "pending em0", "pending em0"]);
+    assert_eq!(between, ["join em0", "mask em0", "callouts", "seal em0", "pending em0", "pending em0", "pending em0"]);
 }
 
 #[test]

@@ -1,4 +1,6 @@
-//! x
+//! The races of a router that is shut down, as scenarios over a whole router on the host: modelled devices, the real driver, the
+//! real interrupt threads, the real router, and the real ladder.
+
 #![forbid(unsafe_code)]
 
 mod frames;

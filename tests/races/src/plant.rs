@@ -127,12 +127,19 @@ pub(crate) struct Card<'r> {
     port: &'r Port,
     all: &'r [Port],
     flags: &'r Arc<Flags>,
+    /// The device has been masked once, before its thread was asked to leave.
+    masked: bool,
+    /// The transmit ring accepts nothing any more.
+    sealed: bool,
+    /// Frames the device had sent when its transmit ring was last found empty, after it was sealed.
+    sent_at_drain: Option<u64>,
     stopped: Option<e1000::DmaStopped>,
 }
 
 impl<'r> Card<'r> {
     pub(crate) fn new(rig: &'r Rig, port: &'r Port) -> Self {
-        Self { port, all: &rig.ports, flags: &rig.flags, stopped: None }
+        let (masked, sealed, sent_at_drain, stopped) = (false, false, None, None);
+        Self { port, all: &rig.ports, flags: &rig.flags, masked, sealed, sent_at_drain, stopped }
     }
 
     /// Whether the device is told to receive or to send.
@@ -161,24 +168,37 @@ impl Quiesce for Card<'_> {
 
     fn pending(&mut self) -> Pending {
         let received = self.port.adapter.rx_backlog().unwrap_or(0);
-        Pending { received, unsent: self.port.adapter.tx_backlog() }
+        let unsent = self.port.adapter.tx_backlog();
+        if self.sealed && unsent == 0 {
+            self.sent_at_drain = self.port.adapter.frames_on_wire();
+        }
+        Pending { received, unsent }
     }
 
     fn mask(&mut self) -> Result<(), Fault> {
+        self.masked = true;
         let masked = self.port.adapter.mask_interrupts().map_err(fault);
         ithread::LineControl::mask(&*self.port.line, self.port.event.irq());
         masked
     }
 
     fn begin_join(&mut self) {
+        if !self.masked {
+            self.flags.broke("a thread was asked to leave whose device could still interrupt");
+        }
         self.port.event.begin_quiesce();
     }
 
     fn join(&mut self, deadline: Instant) -> Result<(), Fault> {
         match self.port.event.quiesce(deadline) {
-            Ok(_) => self.port.adapter.mask_interrupts().map_err(fault),
+            Ok(_) => Ok(()),
             Err(_) => Err(Fault::Wedged),
         }
+    }
+
+    fn close_egress(&mut self) {
+        self.port.adapter.close_egress();
+        self.sealed = true;
     }
 }
 
@@ -187,11 +207,15 @@ impl Teardown for Card<'_> {
         if self.all.iter().any(|port| !port.shared.gone.load(SeqCst)) {
             self.flags.broke("DMA was stopped under a thread that was still at work");
         }
-        if self.port.nic.peek(e1000::Reg::Ims) != 0 {
+        if self.port.nic.peek(e1000::Reg::Ims) != 0 && self.port.adapter.phase() != e1000::Phase::Gone {
             self.flags.broke("a device could interrupt after its thread had been joined");
         }
         self.stopped = Some(self.port.adapter.stop_dma().map_err(fault)?);
-        Ok(())
+        let sent = self.port.adapter.ledger().device_sent;
+        match self.sent_at_drain.map(|before| sent.saturating_sub(before)) {
+            None | Some(0) => Ok(()),
+            Some(late) => Err(Fault::SentLate(late)),
+        }
     }
 
     fn force_stop(&mut self) -> Forced {

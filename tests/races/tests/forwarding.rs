@@ -1,4 +1,5 @@
-//! x
+//! Races between forwarding and the end.
+
 use races::{Rig, Setup};
 use shutdown::Exit;
 

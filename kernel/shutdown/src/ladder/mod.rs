@@ -3,6 +3,8 @@
 //! Here is what all rungs share: asking every device, waiting, saying, recording. The rungs stand in `quiesce` (up to the
 //! last thread joined) and in `stop` (from there to the end).
 
+#[cfg(feature = "mutations")]
+mod one_by_one;
 mod quiesce;
 pub mod stage;
 mod stop;
@@ -11,6 +13,7 @@ use crate::{
     budget::Budgets,
     claim::{Exit, Owner},
     device::{Pending, Teardown},
+    edge::Edge,
     fault::Fault,
     plant::{Faults, Plant},
     transcript::{Outcome, Record, Stage, Transcript},
@@ -63,6 +66,11 @@ enum For {
 }
 
 impl<'p, S> Ladder<'p, S> {
+    /// Returns whether the ladder keeps `edge`: always, but in the test that sees that each is needed.
+    fn keeps(&self, edge: Edge) -> bool {
+        self.owner.edges().keep(edge)
+    }
+
     /// Notes that a stage begins, where the next boot will find it; gives way to a panic. Returns the time and the deadline.
     fn begin(&mut self, stage: Stage) -> (Instant, Instant) {
         if self.owner.is_preempted() {
@@ -108,7 +116,8 @@ impl<'p, S> Ladder<'p, S> {
                 }
                 if pending.is_zero() { Ok(()) } else { Err(Fault::Undrained(pending)) }
             });
-            let queued = if what == For::Everything { plant.queued() } else { 0 };
+            let all = what == For::Everything && self.keeps(Edge::QueuesDrained);
+            let queued = if all { plant.queued() } else { 0 };
             if queued > 0 {
                 busy.push(("netisr".into(), Fault::Undrained(Pending { received: queued, unsent: 0 })));
             }

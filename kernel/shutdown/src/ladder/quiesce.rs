@@ -5,8 +5,9 @@ use crate::{
     budget::Budgets,
     claim::Owner,
     device::{AllJoined, Teardown},
+    edge::Edge,
     fault::Fault,
-    plant::{Faults, Plant},
+    plant::{Faults, Flushed, Plant},
     transcript::{Stage, Transcript},
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
@@ -43,7 +44,9 @@ impl<'p> Ladder<'p, stage::Claimed> {
     #[must_use]
     pub fn announce(mut self) -> Ladder<'p, stage::Announced> {
         let (began, _) = self.begin(Stage::Announce);
-        self.plant.announce();
+        if self.keeps(Edge::AnnounceBeforeDrain) {
+            self.plant.announce();
+        }
         self.step(Stage::Announce, began, Faults::new(), stage::Announced)
     }
 }
@@ -53,7 +56,14 @@ impl<'p> Ladder<'p, stage::Announced> {
     #[must_use]
     pub fn close_ingress(mut self) -> Ladder<'p, stage::IngressClosed> {
         let (began, deadline) = self.begin(Stage::CloseIngress);
-        let faults = self.each(deadline, |device| device.close_ingress());
+        #[cfg(feature = "mutations")]
+        if !self.keeps(Edge::DevicesTogether) {
+            self.one_by_one();
+        }
+        let mut faults = Faults::new();
+        if self.keeps(Edge::CloseBeforeDrain) {
+            faults = self.each(deadline, |device| device.close_ingress());
+        }
         self.step(Stage::CloseIngress, began, faults, stage::IngressClosed)
     }
 }
@@ -64,14 +74,20 @@ impl<'p> Ladder<'p, stage::IngressClosed> {
     #[must_use]
     pub fn drain(mut self) -> Ladder<'p, stage::Drained> {
         let (began, _) = self.begin(Stage::Drain);
+        if !self.keeps(Edge::DrainBeforeMask) {
+            self.each(Instant::MAX, |device| device.mask());
+        }
         let mut faults = self.wait_until_idle(began + self.budgets.drain, For::Everything);
-        let flushed = self.plant.flush_held();
+        let flushed = if self.keeps(Edge::FlushHeld) { self.plant.flush_held() } else { Flushed::default() };
         if flushed.total() > 0 {
             self.say(format_args!("shutdown: drain: dropped {flushed}"));
             let deadline = self.plant.now() + self.budgets.drain;
             faults = self.wait_until_idle(deadline, For::Everything);
         }
         self.explain(&faults);
+        if !self.keeps(Edge::CloseBeforeDrain) {
+            faults.extend(self.each(Instant::MAX, |device| device.close_ingress()));
+        }
         self.step(Stage::Drain, began, faults, stage::Drained)
     }
 }
@@ -81,7 +97,10 @@ impl<'p> Ladder<'p, stage::Drained> {
     #[must_use]
     pub fn mask(mut self) -> Ladder<'p, stage::Masked> {
         let (began, deadline) = self.begin(Stage::Mask);
-        let faults = self.each(deadline, |device| device.mask());
+        let mut faults = Faults::new();
+        if self.keeps(Edge::MaskBeforeJoin) {
+            faults = self.each(deadline, |device| device.mask());
+        }
         self.step(Stage::Mask, began, faults, stage::Masked)
     }
 }
@@ -92,19 +111,32 @@ impl<'p> Ladder<'p, stage::Masked> {
     #[must_use]
     pub fn join(mut self) -> Ladder<'p, stage::Joined> {
         let (began, _) = self.begin(Stage::Join);
-        self.devices.iter_mut().for_each(|device| device.begin_join());
-        let mut faults = self.join_devices(began + self.budgets.join);
-        self.explain(&faults);
+        let mut faults = Faults::new();
+        if self.keeps(Edge::JoinBeforeStop) {
+            self.devices.iter_mut().for_each(|device| device.begin_join());
+            faults = self.join_devices(began + self.budgets.join);
+            self.explain(&faults);
+        }
+        // A thread that was at its end may have re-armed its device after the mask (race class R20); now nobody can.
+        if self.keeps(Edge::MaskAfterJoin) {
+            faults.extend(self.each(Instant::MAX, |device| device.mask()));
+        }
         let (plant, transcript) = (self.plant, &mut self.transcript);
         let deadline = plant.now() + self.budgets.join;
-        faults.extend(plant.join_callouts(deadline, &mut |line| say(plant, transcript, line)));
+        if self.owner.edges().keep(Edge::CalloutsBeforeStop) {
+            faults.extend(plant.join_callouts(deadline, &mut |line| say(plant, transcript, line)));
+        }
         // One thread that still runs may transmit into any device: then nothing at all is freed.
         let proof = faults.is_empty().then_some(AllJoined(()));
-        self.devices.iter_mut().for_each(|device| device.close_egress());
-        let last = self.plant.now() + self.budgets.drain;
-        let unsent = self.wait_until_idle(last, For::Unsent);
-        self.explain(&unsent);
-        faults.extend(unsent);
+        if self.keeps(Edge::CloseEgressAfterJoin) {
+            self.devices.iter_mut().for_each(|device| device.close_egress());
+        }
+        if self.keeps(Edge::DrainAfterJoin) {
+            let last = self.plant.now() + self.budgets.drain;
+            let unsent = self.wait_until_idle(last, For::Unsent);
+            self.explain(&unsent);
+            faults.extend(unsent);
+        }
         self.step(Stage::Join, began, faults, stage::Joined(proof))
     }
 
@@ -112,6 +144,7 @@ impl<'p> Ladder<'p, stage::Masked> {
     fn join_devices(&mut self, deadline: Instant) -> Faults {
         let (plant, transcript) = (self.plant, &mut self.transcript);
         let mut faults = Faults::new();
+        let together = self.owner.edges().keep(Edge::JoinAllBeforeStop);
         for device in &mut self.devices {
             let mut thread = String::new();
             let _ = device.thread(&mut thread);
@@ -127,6 +160,9 @@ impl<'p> Ladder<'p, stage::Masked> {
                 Err(_) => "failed",
             };
             say(plant, transcript, format_args!("{word}"));
+            if !together {
+                let _ = device.stop_dma(&AllJoined(()), deadline);
+            }
             faults.extend(answer.err().map(|fault| (String::from(device.name()), fault)));
         }
         faults

@@ -3,6 +3,7 @@
 use super::{Finished, Ladder, say, stage};
 use crate::{
     device::DeviceStopped,
+    edge::Edge,
     fault::Fault,
     plant::Faults,
     transcript::{Outcome, Stage},
@@ -18,9 +19,16 @@ impl<'p> Ladder<'p, stage::Joined> {
         let joined = self.state.0.take();
         let mut faults = Faults::new();
         let mut proofs = Vec::with_capacity(self.devices.len());
+        if !self.keeps(Edge::StopBeforeBusMasterOff) {
+            faults = self.each(deadline, |device| device.bus_master_off());
+        }
+        let edges = self.owner.edges();
         let (plant, transcript) = (self.plant, &mut self.transcript);
         for device in &mut self.devices {
-            let answer = joined.as_ref().map(|joined| device.stop_dma(joined, deadline));
+            let answer = joined.as_ref().map(|joined| match edges.keep(Edge::StopBeforeTearDown) {
+                true => device.stop_dma(joined, deadline),
+                false => Ok(()),
+            });
             let (proof, fault) = match answer {
                 Some(Ok(())) => (Some(DeviceStopped(())), None),
                 // It stopped, but not in silence.
@@ -28,13 +36,14 @@ impl<'p> Ladder<'p, stage::Joined> {
                 Some(Err(fault)) => (None, Some(fault)),
                 None => (None, None),
             };
-            if proof.is_none() {
+            if proof.is_none() && edges.keep(Edge::ForceWithoutProof) {
                 let forced = device.force_stop();
                 let name = device.name();
                 say(plant, transcript, format_args!("shutdown: stop DMA: {name} by force: {forced}; its memory stays"));
             }
             faults.extend(fault.map(|fault| (device.name().into(), fault)));
-            proofs.push(proof);
+            let forged = !edges.keep(Edge::QuarantineWithoutProof);
+            proofs.push(if forged { Some(DeviceStopped(())) } else { proof });
         }
         self.explain(&faults);
         self.step(Stage::StopDma, began, faults, stage::Stopped(proofs))
@@ -70,9 +79,14 @@ impl<'p> Ladder<'p, stage::TornDown> {
     #[must_use]
     pub fn bus_masters_off(mut self) -> Ladder<'p, stage::Quiet> {
         let (began, deadline) = self.begin(Stage::BusMasterOff);
-        let mut faults = self.each(deadline, |device| device.bus_master_off());
+        let mut faults = Faults::new();
+        if self.keeps(Edge::BusMasterOffBeforeExit) {
+            faults = self.each(deadline, |device| device.bus_master_off());
+        }
         let (plant, transcript) = (self.plant, &mut self.transcript);
-        faults.extend(plant.check_freed(&mut |line| say(plant, transcript, line)));
+        if self.owner.edges().keep(Edge::TripwireBeforeExit) {
+            faults.extend(plant.check_freed(&mut |line| say(plant, transcript, line)));
+        }
         self.step(Stage::BusMasterOff, began, faults, stage::Quiet)
     }
 }
@@ -83,7 +97,8 @@ impl<'p> Ladder<'p, stage::Quiet> {
     pub fn park_cpus(mut self) -> Ladder<'p, stage::Parked> {
         let (began, deadline) = self.begin(Stage::ParkCpus);
         let mut faults = Faults::new();
-        match self.plant.park_cpus(deadline) {
+        let parked = if self.keeps(Edge::ParkBeforeExit) { self.plant.park_cpus(deadline) } else { Ok(0) };
+        match parked {
             Ok(count) => self.say(format_args!("shutdown: {count} other CPUs parked")),
             Err(fault) => faults.push(("cpus".into(), fault)),
         }

@@ -78,7 +78,7 @@ impl Quiesce for Card {
             console::message(format_args!("shutdown: join threads: {wedged}\n"));
             return Err(Fault::Wedged);
         }
-        self.port.adapter.mask_interrupts().map_err(fault)
+        Ok(())
     }
 
     fn close_egress(&mut self) {

@@ -41,7 +41,11 @@ const FORBIDDEN: &[Forbidden] = &[
     Forbidden { who: "bus_dma", what: &["machine", "drivers/"], why: "it is plugged into the machine" },
     Forbidden { who: "crashdump", what: &["kernel/", "drivers/", "net/"], why: "host and kernel share it" },
     Forbidden { who: "boot/config", what: &["kernel/", "drivers/"], why: "host and kernel share it" },
-    Forbidden { who: "kernel/", what: &["boot/image", "qemu", "tests/nic_model"], why: "those are for hosts" },
+    Forbidden {
+        who: "kernel/",
+        what: &["boot/image", "qemu", "tests/nic_model", "tests/races"],
+        why: "those are for hosts",
+    },
 ];
 
 /// A rule: of our crates only `who` depend on the library `what` themselves.
