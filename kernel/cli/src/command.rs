@@ -25,6 +25,7 @@ ping ADDRESS [COUNT]
 route add PREFIX via ADDRESS | route add PREFIX blackhole | route delete PREFIX
 sysctl              all names; sysctl NAME shows one, sysctl NAME=VALUE sets it
 reboot | halt | poweroff
+debug               stops the machine and enters the debugger; `c` goes on
 Keys: arrows, ^A ^E ^B ^F, ^W ^U ^K, ^P ^N; ^C drops the line.";
 
 /// What `show` can show.
@@ -126,6 +127,8 @@ pub enum Command {
     RouteAdd(String, RouteTarget),
     /// Deletes a static route; the prefix is still text.
     RouteDelete(String),
+    /// Enters the debugger.
+    Debug,
     /// Restarts the machine.
     Reboot,
     /// Stops the machine.
@@ -226,6 +229,8 @@ impl Command {
             ["route", "add", prefix, "blackhole"] => Ok(Self::RouteAdd((*prefix).to_string(), RouteTarget::Blackhole)),
             ["route", "delete" | "del", prefix] => Ok(Self::RouteDelete((*prefix).to_string())),
             ["route", ..] => Err(ParseError::Usage(ROUTE_USAGE)),
+            ["debug"] => Ok(Self::Debug),
+            ["debug", ..] => Err(ParseError::Usage("debug, without arguments")),
             ["reboot"] => Ok(Self::Reboot),
             ["halt"] => Ok(Self::Halt),
             ["poweroff"] => Ok(Self::PowerOff),
@@ -259,6 +264,7 @@ mod tests {
             Ok(Command::RouteAdd("10.9.0.0/16".into(), RouteTarget::Via(Ipv4Addr::new(10, 0, 2, 9))))
         );
         assert_eq!(Command::parse("poweroff"), Ok(Command::PowerOff));
+        assert_eq!(Command::parse("debug"), Ok(Command::Debug));
     }
 
     #[test]

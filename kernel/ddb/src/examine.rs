@@ -172,9 +172,9 @@ fn string(target: &mut dyn Target, address: u64, out: &mut dyn Write) -> Result<
 }
 
 /// An address with its symbol, if it has one.
-pub(crate) struct Place<'a>(pub(crate) u64, pub(crate) Option<Symbol<'a>>);
+pub(crate) struct Place(pub(crate) u64, pub(crate) Option<Symbol>);
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1 {
             Some(symbol) => symbol.fmt(f),

@@ -5,6 +5,7 @@ use core::{
     ops::ControlFlow,
 };
 
+use arrayvec::ArrayString;
 use cli::View;
 
 use crate::error::Refusal;
@@ -52,18 +53,40 @@ pub enum Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faulted;
 
+/// Octets of a symbol's name that are shown; a longer one is cut.
+const MAX_NAME: usize = 160;
+
 /// The symbol at or below an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Symbol<'a> {
+pub struct Symbol {
     /// Its name.
-    pub name: &'a str,
+    name: ArrayString<MAX_NAME>,
     /// How far behind it the address lies.
     pub offset: u64,
 }
 
-impl fmt::Display for Symbol<'_> {
+impl Symbol {
+    /// Returns the symbol of this name, so far behind which the address lies.
+    pub fn new(name: impl fmt::Display, offset: u64) -> Self {
+        let mut cut = Cut(ArrayString::new());
+        // An error says that the name was cut.
+        let _ = write!(cut, "{name}");
+        Self { name: cut.0, offset }
+    }
+}
+
+/// Takes what there is room for.
+struct Cut(ArrayString<MAX_NAME>);
+
+impl Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| self.0.try_push(c)).map_err(|_| fmt::Error)
+    }
+}
+
+impl fmt::Display for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)?;
+        f.write_str(&self.name)?;
         if self.offset == 0 { Ok(()) } else { write!(f, "+{:#x}", self.offset) }
     }
 }
@@ -173,7 +196,7 @@ pub trait Target {
     fn read(&mut self, address: u64, out: &mut [u8]) -> Result<(), Faulted>;
 
     /// Returns the symbol an address lies in.
-    fn symbol(&self, address: u64) -> Option<Symbol<'_>>;
+    fn symbol(&self, address: u64) -> Option<Symbol>;
     /// Returns the address of a symbol.
     fn find(&self, name: &str) -> Found;
     /// Returns the source line an address comes from.

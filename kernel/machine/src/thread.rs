@@ -18,6 +18,7 @@ use crate::{
     context::{self, Context},
     cpu,
     stack::{KernelStack, StackError, THREAD_STACK_PAGES},
+    trap::probe,
 };
 
 /// How far a boot stack reaches at most from where it was first seen, in octets.
@@ -35,6 +36,17 @@ pub struct ThreadContext {
     top: AtomicU64,
     /// Protects: the stack until it is given back; held for the exchange only. `None` for boot stacks.
     stack: SpinLock<Option<KernelStack>>,
+}
+
+/// Where a thread that does not run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavedPlace {
+    /// The instruction.
+    pub instruction: u64,
+    /// The frame pointer of its function.
+    pub frame_pointer: u64,
+    /// The stack pointer.
+    pub stack_pointer: u64,
 }
 
 /// Contexts whose stack was given back. Protects: the list; held across: one push or pop.
@@ -93,6 +105,24 @@ impl ThreadContext {
         assert!(saved != 0, "the stack of a running thread was given back");
         drop(self.stack.lock().take());
         UNUSED.lock().push(self);
+    }
+
+    /// Returns where the thread goes on when it is switched to, for a backtrace; `None` while it runs, or if its stack does not hold
+    /// that.
+    ///
+    /// # Context
+    /// Any; takes no lock. Old news when it returns, unless the world stands still.
+    #[must_use]
+    pub fn saved(&self) -> Option<SavedPlace> {
+        // ORDERING: acquire pairs with the store of the stack pointer in the switch: what it pushed is on the stack.
+        let stack_pointer = self.saved.load(Ordering::Acquire);
+        let word = |index: u64| {
+            let address = stack_pointer.checked_add(8 * index).filter(|address| self.holds(*address))?;
+            probe::read(address).ok()
+        };
+        // As `context::switch` pushes: r15 r14 r13 r12 rbx rbp, above them the return address.
+        (stack_pointer != 0).then_some(())?;
+        Some(SavedPlace { instruction: word(6)?, frame_pointer: word(5)?, stack_pointer })
     }
 
     fn holds(&self, address: u64) -> bool {

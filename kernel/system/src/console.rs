@@ -13,7 +13,7 @@ use router::Worker;
 use shutdown::Exit;
 
 use crate::{
-    ping, power, services,
+    debugger, ping, power, services,
     threads::{self, Thread},
     views,
 };
@@ -103,6 +103,7 @@ fn perform(command: Command, worker: Option<&mut Worker>) {
             views::add_route(&prefix, gateway);
         }
         Command::RouteDelete(prefix) => views::delete_route(&prefix),
+        Command::Debug => debugger::enter(),
         Command::Reboot => power::request(Exit::Reboot, BY_COMMAND),
         Command::Halt => power::request(Exit::Halt, BY_COMMAND),
         Command::PowerOff => power::request(Exit::PowerOff, BY_COMMAND),

@@ -9,6 +9,8 @@ use alloc::{format, string::String};
 
 use config::{Config, ConfigError};
 
+use crate::debugger;
+
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Knob {
@@ -29,14 +31,14 @@ pub(crate) enum Access {
     #[expect(dead_code, reason = "no list has one yet")]
     ReadOnly,
     /// It is set, at boot or later; the function says why it refuses a value.
+    #[expect(dead_code, reason = "no list has one yet")]
     Setting(fn(&str) -> Result<(), String>),
     /// Writing it does something at once, so a configuration cannot hold it.
-    #[expect(dead_code, reason = "no list has one yet")]
     Action(fn(&str) -> Result<(), String>),
 }
 
 /// The lists of all modules.
-pub(crate) const ALL: &[&[Knob]] = &[];
+pub(crate) const ALL: &[&[Knob]] = &[debugger::KNOBS];
 
 /// Returns every setting.
 pub(crate) fn all() -> impl Iterator<Item = &'static Knob> {

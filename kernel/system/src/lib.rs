@@ -8,6 +8,7 @@
 //! - [`mod@net`]: the router and its buffers. [`mod@services`]: what runs beside the interrupt threads.
 //! - [`mod@console`], [`mod@views`], [`mod@ping`]: the command line. [`mod@power`]: shutdown.
 //! - [`mod@knobs`]: settings beside the data path's own.
+//! - [`mod@debugger`]: the debugger in a stopped world.
 //! - [`mod@threads`]: the scheduler as everything here sees it; the only module that names it.
 
 #![no_std]
@@ -18,6 +19,7 @@ extern crate alloc;
 mod attach;
 mod bus;
 mod console;
+mod debugger;
 mod knobs;
 mod lines;
 mod net;
@@ -66,6 +68,7 @@ impl fmt::Debug for Wires {
 pub fn start(wires: &Wires) {
     let cpus = machine::percpu::online().count();
     hooks::set_panic(power::panicked);
+    debugger::install();
     machine::boot::stage("network cards");
     let found = bus::enumerate();
     let cards = bus::cards(&found);

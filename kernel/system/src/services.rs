@@ -19,6 +19,7 @@ use router::Worker;
 use crate::{
     lines, net,
     port::Port,
+    power,
     threads::{self, Class, KernelCallouts, Thread},
 };
 
@@ -84,7 +85,10 @@ pub(crate) fn callouts() -> Option<&'static KernelCallouts> {
 pub(crate) fn start(cpus: usize) -> Result<(), &'static str> {
     let mut worker = net::worker("callouts", CpuId::BOOT, false).map_err(|_| "callouts")?;
     let callouts = CALLOUTS.call_once(threads::callouts);
-    every(callouts, ROUTER_TICK, move || worker.tick(time::now()));
+    every(callouts, ROUTER_TICK, move || {
+        worker.tick(time::now());
+        power::request_due();
+    });
     every(callouts, CARD_TICK, tick_cards);
     spawn("callouts", Class::Callout, CpuId::BOOT, || callouts.run()).ok_or("callouts")?;
     let mut netisrs = Vec::with_capacity(cpus);

@@ -83,9 +83,9 @@ impl Target for Machine {
         Ok(())
     }
 
-    fn symbol(&self, address: u64) -> Option<Symbol<'_>> {
+    fn symbol(&self, address: u64) -> Option<Symbol> {
         let (name, start) = SYMBOLS.into_iter().rfind(|(_, start)| *start <= address && address < END)?;
-        Some(Symbol { name, offset: address - start })
+        Some(Symbol::new(name, address - start))
     }
 
     fn find(&self, name: &str) -> Found {

@@ -45,6 +45,12 @@ fn a_line_that_is_too_long_is_cut_and_marked() {
     assert_eq!(shown, format!("{} ...\n", &long[..200]));
 }
 
+#[test]
+fn a_symbol_too_long_to_show_is_cut() {
+    let symbol = ddb::Symbol::new("ä".repeat(100), 1);
+    assert_eq!(symbol.to_string(), format!("{}+0x1", "ä".repeat(80)));
+}
+
 proptest! {
     #[test]
     fn no_line_panics_and_every_answer_is_made_of_bounded_lines(

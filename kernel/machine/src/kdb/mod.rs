@@ -264,6 +264,11 @@ impl<'a> World<'a> {
         Emergency::try_read()
     }
 
+    /// Returns what [`World::try_read_key`] asks, for a console that is held beside the world.
+    pub fn keys(&mut self) -> fn() -> Option<u8> {
+        Emergency::try_read
+    }
+
     /// Sets a breakpoint at an instruction; it is put in place when the world goes on.
     ///
     /// # Errors

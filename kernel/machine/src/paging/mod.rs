@@ -31,7 +31,7 @@ use x86_64::{
     },
 };
 
-pub use self::seal::{Seal, is_mapped, seal};
+pub use self::seal::{Seal, is_executable, is_mapped, seal};
 use crate::{
     boot::BootRecord,
     frame::{self, FRAME_SIZE},

@@ -107,5 +107,14 @@ fn drop_lower_half(root: &mut PageTable) -> u32 {
 /// Any, including NMI.
 #[must_use]
 pub fn is_mapped(address: u64) -> bool {
-    VirtAddr::try_new(address).is_ok() && walk::is_mapped(address)
+    VirtAddr::try_new(address).is_ok() && walk::is_executable(address).is_some()
+}
+
+/// Returns whether `address` is mapped as code; takes no lock.
+///
+/// # Context
+/// Any, including NMI.
+#[must_use]
+pub fn is_executable(address: u64) -> bool {
+    VirtAddr::try_new(address).is_ok() && walk::is_executable(address) == Some(true)
 }

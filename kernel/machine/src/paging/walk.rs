@@ -123,24 +123,28 @@ fn split(start: PhysAddr, flags: PageTableFlags) -> Result<PhysAddr, PagingError
     Ok(frame)
 }
 
-/// Returns whether `address` is mapped, without a lock: for trap reports and guarded reads.
-pub(crate) fn is_mapped(address: u64) -> bool {
+/// Returns whether `address` may be executed, `None` if it is not mapped; without a lock: for trap reports, guarded reads and
+/// breakpoints.
+pub(crate) fn is_executable(address: u64) -> Option<bool> {
+    const NO_EXECUTE: u64 = 1 << 63;
+    let mut executable = true;
     let mut frame = Cr3::read().0.start_address();
     for level in (1..=4_u32).rev() {
         let shift = 12 + 9 * (level - 1);
-        let Some(table) = phys_to_virt(frame) else { return false };
+        let table = phys_to_virt(frame)?;
         let index = (address >> shift) as usize & 511;
         // SAFETY: `index` is below 512, so the entry lies inside the table's frame.
         let entry = unsafe { table.cast::<u64>().add(index) };
         // SAFETY: CR3 and present entries name tables; read through a raw pointer, no reference to a live table is kept.
         let entry = unsafe { entry.read_volatile() };
         if entry & 1 == 0 {
-            return false;
+            return None;
         }
+        executable &= entry & NO_EXECUTE == 0;
         if level == 1 || (level < 4 && entry & (1 << 7) != 0) {
-            return true;
+            return Some(executable);
         }
         frame = PhysAddr::new_truncate(entry & 0x000F_FFFF_FFFF_F000);
     }
-    false
+    None
 }

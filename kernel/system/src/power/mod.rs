@@ -12,7 +12,10 @@ use core::{
     time::Duration,
 };
 
-use ksync::Once;
+use ksync::{
+    Once,
+    atomic::{AtomicU32, Ordering},
+};
 use machine::{console, cpu, ipi, reset};
 use shutdown::{Budgets, Claim, Claimed, Exit, Finished, Ladder, Teardown};
 
@@ -44,6 +47,30 @@ pub(crate) fn request(exit: Exit, why: &'static str) {
     }
     if let Some(thread) = SEQUENCER.get() {
         threads::unpark(thread);
+    }
+}
+
+/// What [`request_soon`] asked for, an [`Exit`]; 0 for nothing.
+static SOON: AtomicU32 = AtomicU32::new(0);
+
+/// Asks for the end of the machine as soon as callouts run: for the debugger, which must not wake a thread in a stopped world.
+///
+/// # Context
+/// Any, a stopped world included.
+pub(crate) fn request_soon(exit: Exit) {
+    // ORDERING: relaxed; nothing is published through it.
+    SOON.store(exit as u32, Ordering::Relaxed);
+}
+
+/// Requests what [`request_soon`] asked for. Called ten times a second by the callouts.
+pub(crate) fn request_due() {
+    if SOON.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    let soon = SOON.swap(0, Ordering::Relaxed);
+    let asked = [Exit::Halt, Exit::Reboot, Exit::PowerOff].into_iter().find(|exit| *exit as u32 == soon);
+    if let Some(exit) = asked {
+        request(exit, "the debugger");
     }
 }
 
