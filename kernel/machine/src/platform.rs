@@ -16,7 +16,7 @@ use crate::{
     ipi, irq, kdb,
     map::FirmwareTables,
     pci_config::{self, PciConfig},
-    percpu, reset,
+    percpu, power_button, reset,
     smp::{self, SmpError},
     time::{self, NoClock},
     timer::{self, TimerStopped},
@@ -105,6 +105,7 @@ pub fn bring_up(record: &BootRecord) -> Result<&'static Platform, PlatformError>
         Err(failure) => log::error!("acpi: bytecode failed ({failure:?}): routing by interrupt line, no power-off"),
     }
     reset::init(&platform.fadt, answers().and_then(|answers| answers.s5));
+    power_button::init(&platform.fadt);
     if let Some(answers) = answers() {
         log::info!("acpi: {} interrupt routes, power-off {:?}", answers.routing.len(), answers.s5);
     }

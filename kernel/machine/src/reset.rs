@@ -10,17 +10,11 @@ use core::time::Duration;
 use ksync::Once;
 
 use crate::{
-    acpi::{
-        Fadt, SleepType,
-        fadt::{Register, Space},
-    },
-    cpu, map,
-    mmio::MmioWindow,
-    pci_config::PciConfig,
+    acpi::{Fadt, SleepType, access::Access},
+    cpu,
     ports::{CpuPorts, PortIo},
     time,
 };
-use pci_types::{ConfigRegionAccess, PciAddress};
 
 const SCI_ENABLE: u16 = 1 << 0;
 const SLEEP_ENABLE: u16 = 1 << 13;
@@ -44,14 +38,6 @@ pub enum PowerOffError {
     Ignored,
 }
 
-/// A register of the FADT, ready to use.
-#[derive(Debug)]
-enum Access {
-    Port(u16),
-    Memory(MmioWindow),
-    Pci { device: u8, function: u8, offset: u16 },
-}
-
 #[derive(Debug)]
 struct Ready {
     fadt: Fadt,
@@ -64,62 +50,15 @@ struct Ready {
 
 static READY: Once<Ready> = Once::new();
 
-fn open(register: Register) -> Option<Access> {
-    match register.space {
-        Space::Port => u16::try_from(register.address).ok().map(Access::Port),
-        Space::Memory => map::registers(register.address, 8).map(Access::Memory),
-        Space::PciConfig => {
-            // Device in bits 32 to 47, function in 16 to 31, offset below (ACPI 6.5, table 5.1).
-            let device = u8::try_from(register.address >> 32).ok()?;
-            let function = u8::try_from((register.address >> 16) & 0xFFFF).ok()?;
-            Some(Access::Pci { device, function, offset: (register.address & 0xFFFF) as u16 })
-        }
-    }
-}
-
-impl Access {
-    fn read16(&self) -> u16 {
-        match self {
-            Self::Port(port) => CpuPorts.read16(*port),
-            Self::Memory(window) => window.read16(0),
-            Self::Pci { .. } => 0,
-        }
-    }
-
-    fn write16(&self, value: u16) {
-        match self {
-            Self::Port(port) => CpuPorts.write16(*port, value),
-            Self::Memory(window) => window.write16(0, value),
-            Self::Pci { .. } => {}
-        }
-    }
-
-    fn write8(&self, value: u8) {
-        match self {
-            Self::Port(port) => CpuPorts.write8(*port, value),
-            Self::Memory(window) => window.write8(0, value),
-            Self::Pci { device, function, offset } => {
-                let at = PciAddress::new(0, 0, *device, *function);
-                let shift = 8 * (offset & 3);
-                // SAFETY: the register firmware names for resetting the machine.
-                let old = unsafe { PciConfig.read(at, offset & !3) };
-                let new = (old & !(0xFF << shift)) | u32::from(value) << shift;
-                // SAFETY: as above.
-                unsafe { PciConfig.write(at, offset & !3, new) };
-            }
-        }
-    }
-}
-
 /// Remembers and maps what the end will need. Thread context at boot, once.
 pub fn init(fadt: &Fadt, s5: Option<SleepType>) {
     READY.call_once(|| Ready {
         fadt: *fadt,
         s5,
-        pm1a: fadt.pm1a_control.and_then(open),
-        pm1b: fadt.pm1b_control.and_then(open),
-        sleep_control: fadt.sleep_control.and_then(open),
-        reset: fadt.reset.and_then(|(register, value)| Some((open(register)?, value))),
+        pm1a: fadt.pm1a_control.and_then(Access::open),
+        pm1b: fadt.pm1b_control.and_then(Access::open),
+        sleep_control: fadt.sleep_control.and_then(Access::open),
+        reset: fadt.reset.and_then(|(register, value)| Some((Access::open(register)?, value))),
     });
 }
 
@@ -136,7 +75,7 @@ pub fn power_off() -> PowerOffError {
     cpu::disable_interrupts();
     if ready.fadt.hardware_reduced {
         let Some(control) = &ready.sleep_control else { return PowerOffError::NoRegister };
-        control.write8(s5.a << 2 | 1 << 5);
+        control.write8(0, s5.a << 2 | 1 << 5);
         time::delay(MODE_SWITCH);
         return PowerOffError::Ignored;
     }
@@ -146,18 +85,18 @@ pub fn power_off() -> PowerOffError {
     }
     // The type first, then type and enable: some chipsets latch the type one write before (ACPI 6.5, 4.8.3.2.1).
     for enable in [false, true] {
-        pm1a.write16(sleep_value(pm1a.read16(), s5.a, enable));
+        pm1a.write16(0, sleep_value(pm1a.read16(0), s5.a, enable));
         if let Some(pm1b) = &ready.pm1b {
-            pm1b.write16(sleep_value(pm1b.read16(), s5.b, enable));
+            pm1b.write16(0, sleep_value(pm1b.read16(0), s5.b, enable));
         }
     }
     time::delay(MODE_SWITCH);
     PowerOffError::Ignored
 }
 
-/// Makes sure the PM1 registers are ours: SCI_EN set, by SMI if need be.
-fn acpi_mode(fadt: &Fadt, pm1a: &Access) -> bool {
-    if pm1a.read16() & SCI_ENABLE != 0 {
+/// Makes sure the PM1 registers are ours: SCI_EN set, by SMI if need be. Waits for firmware, bounded.
+pub(crate) fn acpi_mode(fadt: &Fadt, pm1a: &Access) -> bool {
+    if pm1a.read16(0) & SCI_ENABLE != 0 {
         return true;
     }
     if fadt.smi_command == 0 || fadt.acpi_enable == 0 {
@@ -165,7 +104,7 @@ fn acpi_mode(fadt: &Fadt, pm1a: &Access) -> bool {
     }
     CpuPorts.write8(fadt.smi_command, fadt.acpi_enable);
     let end = time::now() + MODE_SWITCH;
-    while pm1a.read16() & SCI_ENABLE == 0 {
+    while pm1a.read16(0) & SCI_ENABLE == 0 {
         if time::now() > end {
             return false;
         }
@@ -181,7 +120,7 @@ pub fn restart() -> ! {
     cpu::disable_interrupts();
     cpu::write_back_caches();
     if let Some((register, value)) = READY.get().and_then(|ready| ready.reset.as_ref()) {
-        register.write8(*value);
+        register.write8(0, *value);
         time::delay(STEP);
     }
     chipset_reset(&CpuPorts, time::delay);

@@ -13,7 +13,7 @@
 //!
 //! Key types: [`Claim`] (who shuts down, and what wins when two ask), [`Ladder`] (the typestate), [`Quiesce`] and
 //! [`Teardown`] (what a device answers), [`Plant`] (the machine around it), [`Budgets`] (how long it may take),
-//! [`Transcript`] (what happened, and how long).
+//! [`Transcript`] (what happened, and how long), [`Watch`] (the watchdog's judgement).
 //!
 //! # Context
 //! The sequencer runs in a thread of its own. It owns no packet and takes no lock that an interrupt thread holds. Every
@@ -99,6 +99,8 @@
 compile_error!("`mutations` leaves out edges of the ladder: it is for tests on hosts");
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod budget;
 mod claim;
@@ -109,6 +111,7 @@ mod ladder;
 mod plant;
 pub mod transcript;
 mod uptime;
+mod watch;
 
 pub use budget::Budgets;
 pub use claim::{Claim, Claimed, Exit, Owner};
@@ -119,3 +122,4 @@ pub use ladder::{Finished, Ladder, stage};
 pub use plant::{Faults, Flushed, Plant};
 pub use transcript::{Outcome, Record, Stage, Transcript};
 pub use uptime::Uptime;
+pub use watch::{Alarm, Watch};

@@ -9,7 +9,7 @@ use alloc::{format, string::String};
 
 use config::{Config, ConfigError};
 
-use crate::debugger;
+use crate::{debugger, watchdog};
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub(crate) enum Access {
 }
 
 /// The lists of all modules.
-pub(crate) const ALL: &[&[Knob]] = &[debugger::KNOBS];
+pub(crate) const ALL: &[&[Knob]] = &[debugger::KNOBS, watchdog::KNOBS];
 
 /// Returns every setting.
 pub(crate) fn all() -> impl Iterator<Item = &'static Knob> {
@@ -97,7 +97,6 @@ pub(crate) fn switch(text: &str) -> Result<bool, String> {
 ///
 /// # Errors
 /// What was expected.
-#[expect(dead_code, reason = "no list has one yet")]
 pub(crate) fn number(text: &str, first: u32, last: u32) -> Result<u32, String> {
     let number = text.parse().ok().filter(|number| (first..=last).contains(number));
     number.ok_or_else(|| format!("expected a number from {first} to {last}"))

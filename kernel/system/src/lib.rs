@@ -6,7 +6,8 @@
 //!
 //! - [`mod@port`]: a card at work. [`mod@lines`]: interrupt lines. [`mod@bus`]: PCI and DMA.
 //! - [`mod@net`]: the router and its buffers. [`mod@services`]: what runs beside the interrupt threads.
-//! - [`mod@console`], [`mod@views`], [`mod@ping`]: the command line. [`mod@power`]: shutdown.
+//! - [`mod@console`], [`mod@views`], [`mod@ping`]: the command line. [`mod@power`]: shutdown; [`mod@buttons`], [`mod@watchdog`]:
+//!   what else asks for it.
 //! - [`mod@knobs`]: settings beside the data path's own.
 //! - [`mod@debugger`]: the debugger in a stopped world.
 //! - [`mod@threads`]: the scheduler as everything here sees it; the only module that names it.
@@ -18,6 +19,7 @@ extern crate alloc;
 
 mod attach;
 mod bus;
+mod buttons;
 mod console;
 mod debugger;
 mod knobs;
@@ -31,8 +33,9 @@ mod services;
 mod settings;
 mod threads;
 mod views;
+mod watchdog;
 
-use alloc::{boxed::Box, format, string::String};
+use alloc::{boxed::Box, string::String};
 use core::fmt;
 
 use bus_dma::DmaPlatform;
@@ -102,6 +105,8 @@ pub fn start(wires: &Wires) {
     }
     attach::start_all(services::ports());
     start_console(prompt);
+    buttons::start();
+    watchdog::start();
     machine::boot::stage("running");
 }
 
@@ -123,14 +128,8 @@ fn serial_interrupt() -> bool {
     const COM1_IRQ: u8 = 4;
     let Some(platform) = platform::platform() else { return false };
     let (gsi, signal) = platform.madt.isa(COM1_IRQ);
-    let wired = machine::irq::route_gsi(gsi, signal, CpuId::BOOT)
-        .and_then(|line| lines::event(&line))
-        .map_err(|error| format!("{error:?}"))
-        .and_then(|event| {
-            event.add_filter("uart0", Box::new(services::SerialFilter)).map_err(|error| format!("{error}"))
-        });
-    match wired {
-        Ok(_) => {
+    match lines::add_filter(gsi, signal, "uart0", Box::new(services::SerialFilter)) {
+        Ok(()) => {
             machine::console::enable_input_interrupt();
             true
         }

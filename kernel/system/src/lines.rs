@@ -2,11 +2,14 @@
 //!
 //! Cards that share a line share its event. Context: the boot thread; [`deliver`] in interrupt context.
 
-use alloc::sync::Arc;
+use alloc::{boxed::Box, format, string::String, sync::Arc};
 
-use ithread::{IntrEvent, LineControl};
+use ithread::{Filter, IntrEvent, LineControl};
 use ksync::{Once, cpu::CpuId};
-use machine::irq::{self, IrqError, IrqLine};
+use machine::{
+    ioapic::Signal,
+    irq::{self, IrqError, IrqLine},
+};
 
 use crate::{port::Event, threads::Threads};
 
@@ -50,6 +53,16 @@ pub(crate) fn event(line: &IrqLine) -> Result<Arc<Event>, IrqError> {
     SLOTS.get(slot).ok_or(IrqError::NoVector)?.call_once(|| Arc::clone(&event));
     irq::set_handler(line, deliver, slot)?;
     Ok(event)
+}
+
+/// Routes a line to the boot CPU and has `filter` asked about it, under `name`.
+///
+/// # Errors
+/// Why the interrupt cannot be had.
+pub(crate) fn add_filter(gsi: u32, signal: Signal, name: &str, filter: Box<dyn Filter>) -> Result<(), String> {
+    let line = irq::route_gsi(gsi, signal, CpuId::BOOT).map_err(|error| format!("{error:?}"))?;
+    let event = event(&line).map_err(|error| format!("{error:?}"))?;
+    event.add_filter(name, filter).map(drop).map_err(|error| format!("{error}"))
 }
 
 /// Hands an interrupt to its event.

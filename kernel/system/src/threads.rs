@@ -14,6 +14,8 @@ use ksync::{Held, Once, cpu::CpuId, time::Instant};
 use machine::{cpu, hooks, ipi, percpu, thread::ThreadContext, time, timer};
 use sched::{Affinity, Callouts, Platform, Priority, Scheduler, ThreadRef};
 
+use crate::watchdog;
+
 /// The kernel's scheduler.
 pub type KernelScheduler = Scheduler<Hardware>;
 /// A handle on a thread.
@@ -95,7 +97,10 @@ extern "C" fn first_steps(_: usize) -> ! {
 /// The boot CPU, before any thread.
 pub fn scheduler() -> &'static KernelScheduler {
     SCHEDULER.call_once(|| {
-        timer::set_hook(|_| with(KernelScheduler::timer_expired));
+        timer::set_hook(|now| {
+            watchdog::look(now);
+            with(KernelScheduler::timer_expired);
+        });
         hooks::set_interrupt_exit(|| with(KernelScheduler::preempt));
         hooks::set_thread_name(write_name);
         Scheduler::new(Hardware)

@@ -2,7 +2,7 @@
 //!
 //! Source: ACPI 6.5, 5.2.9 (table 5.9) and 5.2.3.2 (generic address structure).
 
-use super::bytes::{byte, long, word};
+use super::bytes::{byte, half, long, word};
 
 /// Address space of a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,20 @@ pub struct Fadt {
     pub smi_command: u16,
     /// Value that switches ACPI mode on.
     pub acpi_enable: u8,
+    /// The system control interrupt, as the 8259s number it.
+    pub sci_interrupt: u16,
+    /// PM1a event registers: status, then enable.
+    pub pm1a_event: Option<Register>,
+    /// PM1b event registers.
+    pub pm1b_event: Option<Register>,
+    /// Octets of each of them.
+    pub pm1_event_octets: u8,
+    /// General-purpose events, first block and its octets: status, then enable.
+    pub gpe0: Option<(Register, u8)>,
+    /// The second block.
+    pub gpe1: Option<(Register, u8)>,
+    /// The power button is described in firmware's bytecode, and not a fixed event.
+    pub button_is_a_device: bool,
     /// PM1a control register.
     pub pm1a_control: Option<Register>,
     /// PM1b control register.
@@ -51,6 +65,7 @@ pub struct Fadt {
 
 const RESET_SUPPORTED: u32 = 1 << 10;
 const TIMER_32_BIT: u32 = 1 << 8;
+const BUTTON_IS_A_DEVICE: u32 = 1 << 4;
 const HARDWARE_REDUCED: u32 = 1 << 20;
 
 /// A generic address structure at `offset`; `None` if absent, empty or of a space we do not speak.
@@ -90,6 +105,13 @@ impl Fadt {
         Self {
             smi_command: word(table, 48).and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
             acpi_enable: byte(table, 52).unwrap_or(0),
+            sci_interrupt: half(table, 46).unwrap_or(0),
+            pm1a_event: block(table, 148, 56, 32),
+            pm1b_event: block(table, 160, 60, 32),
+            pm1_event_octets: byte(table, 88).unwrap_or(0),
+            gpe0: block(table, 220, 80, 32).zip(byte(table, 92)),
+            gpe1: block(table, 232, 84, 32).zip(byte(table, 93)),
+            button_is_a_device: flags & BUTTON_IS_A_DEVICE != 0,
             pm1a_control: block(table, 172, 64, 16),
             pm1b_control: block(table, 184, 68, 16),
             pm_timer: block(table, 208, 76, 32),
@@ -113,6 +135,10 @@ mod tests {
         table[52] = 2;
         table[64..68].copy_from_slice(&0x604u32.to_le_bytes());
         table[76..80].copy_from_slice(&0x608u32.to_le_bytes());
+        table[46] = 9;
+        table[56..60].copy_from_slice(&0x600u32.to_le_bytes());
+        table[80..84].copy_from_slice(&0x620u32.to_le_bytes());
+        (table[88], table[92]) = (4, 16);
         table
     }
 
@@ -123,6 +149,10 @@ mod tests {
         assert_eq!(fadt.pm1a_control, Some(Register { space: Space::Port, bits: 16, address: 0x604 }));
         assert_eq!((fadt.pm1b_control, fadt.reset), (None, None));
         assert_eq!(dsdt_address(&short()), Some(0x7FE0_0000));
+        let port = |address, bits| Register { space: Space::Port, bits, address };
+        assert_eq!((fadt.sci_interrupt, fadt.pm1_event_octets, fadt.button_is_a_device), (9, 4, false));
+        assert_eq!((fadt.pm1a_event, fadt.pm1b_event), (Some(port(0x600, 32)), None));
+        assert_eq!((fadt.gpe0, fadt.gpe1), (Some((port(0x620, 32), 16)), None));
     }
 
     #[test]

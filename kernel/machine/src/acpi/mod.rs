@@ -7,6 +7,7 @@
 //! Firmware is input: a broken table is an [`AcpiError`] or a logged omission with a fallback, never a panic. Thread context at
 //! boot. Source: ACPI 6.5.
 
+pub(crate) mod access;
 #[cfg(target_os = "none")]
 pub mod aml;
 mod bytes;

@@ -224,6 +224,17 @@ pub fn on_serial_interrupt() {
     }
 }
 
+/// Takes in text that was typed elsewhere (a keyboard) as if the serial line had received it, and wakes the reader.
+///
+/// # Context
+/// Interrupt or thread. Input beyond the queue's 256 octets is dropped, as a terminal does.
+pub fn type_in(octets: &[u8]) {
+    let any = INPUT.lock().push(octets);
+    if any {
+        hooks::console_input();
+    }
+}
+
 /// Calls `reader` with the message buffer, oldest first, in pieces that each hold whole lines or less; copies, so that no lock is
 /// held while `reader` prints. Text overwritten meanwhile is skipped.
 ///

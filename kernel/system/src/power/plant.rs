@@ -14,7 +14,7 @@ use ksync::{SpinLock, time::Instant};
 use machine::{console, ipi, irq, smp, time};
 use shutdown::{Fault, Faults, Flushed, Plant, Residue, Transcript};
 
-use crate::{bus, net, services, threads};
+use crate::{bus, net, services, threads, watchdog};
 
 /// Octets of the transcript that `show shutdown` has at hand: what was said first.
 const TRANSCRIPT_SIZE: usize = 3 * 1024;
@@ -43,6 +43,10 @@ impl Plant for Machine {
         kept.clear();
         // What does not fit is in the message buffer.
         let _ = write!(kept, "{transcript}");
+    }
+
+    fn must_end_by(&self, deadline: Instant) {
+        watchdog::bound_shutdown(deadline.saturating_duration_since(time::now()));
     }
 
     fn yield_to_panic(&self) -> ! {

@@ -1,0 +1,216 @@
+//! The software watchdog's judgement: who has not given a sign of life, and whether a shutdown has overrun its bound.
+//!
+//! Every CPU's heartbeat thread calls [`Watch::beat`] about once a second, and every CPU's timer interrupt calls [`Watch::look`], which
+//! looks at most once a second: at the CPU itself (interrupts come, but threads do not run) and at the next one (not even
+//! interrupts come). A time is counted in looks, not by the clock: when an emulator or a host was suspended, the clock jumps, but
+//! nobody has looked meanwhile, so nothing fires that would not have fired.
+//!
+//! Each CPU keeps its own counts, so the only words that two CPUs touch are the beats.
+
+use ksync::{
+    CachePadded,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    cpu::{CpuId, MAX_CPUS},
+    time::Instant,
+};
+
+/// Time between two looks of one CPU.
+const PERIOD_NANOS: u64 = 1_000_000_000;
+
+/// What the watchdog has found. It is told once in the life of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alarm {
+    /// This CPU's heartbeat has not run for so many looks, a second apart.
+    Silent {
+        /// The CPU.
+        cpu: CpuId,
+        /// How many looks in a row found nothing new.
+        looks: u32,
+    },
+    /// The shutdown is not over after so many looks, a second apart.
+    Overdue {
+        /// How many looks since the shutdown stated its bound.
+        looks: u32,
+    },
+}
+
+/// One CPU as watched, and as watcher.
+#[derive(Debug, Default)]
+struct Pulse {
+    /// Beats of this CPU's heartbeat.
+    beats: AtomicU32,
+    /// When this CPU looks again, in nanoseconds since boot. This and what follows: used by this CPU alone.
+    next_look: AtomicU64,
+    /// The beats seen last: of itself, of its neighbour.
+    seen: [AtomicU32; 2],
+    /// Looks in a row without a new beat: of itself, of its neighbour.
+    missed: [AtomicU32; 2],
+    /// Looks since the shutdown stated its bound.
+    since_bound: AtomicU32,
+}
+
+/// The watchdog of one machine.
+///
+/// # Context
+/// Any; never blocks. All counts are relaxed: they are judged by themselves, and nothing is published through them.
+#[derive(Debug)]
+pub struct Watch {
+    pulses: [CachePadded<Pulse>; MAX_CPUS],
+    /// Looks without a beat before the alarm; 0: heartbeats are not judged.
+    limit: AtomicU32,
+    /// Looks a shutdown may take; 0: none is under way.
+    bound: AtomicU32,
+    told: AtomicBool,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl Watch {
+    /// Makes a watch that judges heartbeats after `limit` looks; 0 for never.
+    #[cfg(not(any(loom, shuttle)))]
+    #[must_use]
+    pub const fn new(limit: u32) -> Self {
+        const PULSE: CachePadded<Pulse> = CachePadded::new(Pulse {
+            beats: AtomicU32::new(0),
+            next_look: AtomicU64::new(0),
+            seen: [const { AtomicU32::new(0) }; 2],
+            missed: [const { AtomicU32::new(0) }; 2],
+            since_bound: AtomicU32::new(0),
+        });
+        let pulses = [PULSE; MAX_CPUS];
+        Self { pulses, limit: AtomicU32::new(limit), bound: AtomicU32::new(0), told: AtomicBool::new(false) }
+    }
+
+    /// As above; a model checker's atomics have no `const` constructor.
+    #[cfg(any(loom, shuttle))]
+    #[must_use]
+    pub fn new(limit: u32) -> Self {
+        let pulses = core::array::from_fn(|_| CachePadded::new(Pulse::default()));
+        Self { pulses, limit: AtomicU32::new(limit), bound: AtomicU32::new(0), told: AtomicBool::new(false) }
+    }
+
+    /// Returns after how many looks without a beat the alarm is raised; 0 for never.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`limit`](Self::limit).
+    pub fn set_limit(&self, looks: u32) {
+        self.limit.store(looks, Ordering::Relaxed);
+    }
+
+    /// States how many looks a shutdown may take from now on.
+    pub fn set_bound(&self, looks: u32) {
+        self.bound.store(looks, Ordering::Relaxed);
+    }
+
+    /// A sign of life of `cpu`'s threads.
+    pub fn beat(&self, cpu: CpuId) {
+        if let Some(pulse) = self.pulses.get(cpu.index()) {
+            pulse.beats.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks, if a second has passed since this CPU looked last: at itself and at `neighbour`, which may be itself.
+    ///
+    /// # Context
+    /// The timer interrupt of `me`.
+    pub fn look(&self, me: CpuId, neighbour: CpuId, now: Instant) -> Option<Alarm> {
+        let own = self.pulses.get(me.index())?;
+        if now.as_nanos() < own.next_look.load(Ordering::Relaxed) {
+            return None;
+        }
+        own.next_look.store(now.as_nanos().saturating_add(PERIOD_NANOS), Ordering::Relaxed);
+        let alarm = self.overdue(own).or_else(|| {
+            let watched = [me, neighbour].into_iter().enumerate();
+            // All are looked at, so that no count is left behind.
+            watched.filter_map(|(place, cpu)| self.judge(own, place, cpu)).last()
+        })?;
+        let is_news = !self.told.swap(true, Ordering::Relaxed);
+        is_news.then_some(alarm)
+    }
+
+    fn overdue(&self, own: &Pulse) -> Option<Alarm> {
+        let bound = self.bound.load(Ordering::Relaxed);
+        if bound == 0 {
+            return None;
+        }
+        let looks = own.since_bound.load(Ordering::Relaxed).saturating_add(1);
+        own.since_bound.store(looks, Ordering::Relaxed);
+        (looks > bound).then_some(Alarm::Overdue { looks })
+    }
+
+    /// Compares a CPU's beats with those seen last.
+    fn judge(&self, own: &Pulse, place: usize, cpu: CpuId) -> Option<Alarm> {
+        let (seen, missed) = (own.seen.get(place)?, own.missed.get(place)?);
+        let beats = self.pulses.get(cpu.index())?.beats.load(Ordering::Relaxed);
+        let looks = if seen.swap(beats, Ordering::Relaxed) == beats { missed.load(Ordering::Relaxed) + 1 } else { 0 };
+        missed.store(looks, Ordering::Relaxed);
+        let limit = self.limit();
+        // A CPU that never beat has no heartbeat thread.
+        (limit > 0 && beats > 0 && looks >= limit).then_some(Alarm::Silent { cpu, looks })
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    const A: CpuId = CpuId(0);
+    const B: CpuId = CpuId(1);
+
+    fn second(second: u64) -> Instant {
+        Instant::from_secs(second)
+    }
+
+    #[test]
+    fn a_cpu_whose_threads_do_not_run_is_found_by_itself() {
+        let watch = Watch::new(3);
+        watch.beat(A);
+        assert_eq!(watch.look(A, A, second(1)), None, "its last beat was news");
+        let alarms: std::vec::Vec<_> = (2..9).filter_map(|at| watch.look(A, A, second(at))).collect();
+        assert_eq!(alarms, [Alarm::Silent { cpu: A, looks: 3 }], "told once");
+    }
+
+    #[test]
+    fn a_cpu_that_takes_no_interrupts_is_found_by_its_neighbour() {
+        let watch = Watch::new(2);
+        watch.beat(B);
+        let alarm = (1..9).find_map(|at| {
+            watch.beat(A);
+            watch.look(A, B, second(at))
+        });
+        assert_eq!(alarm, Some(Alarm::Silent { cpu: B, looks: 2 }));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_fires_nothing() {
+        let watch = Watch::new(5);
+        watch.set_bound(5);
+        for at in [1, 1_000, 1_000_000] {
+            watch.beat(A);
+            assert_eq!(watch.look(A, A, second(at)), None);
+        }
+    }
+
+    #[test]
+    fn more_interrupts_than_one_a_second_are_not_more_looks() {
+        let watch = Watch::new(2);
+        watch.beat(A);
+        assert!((1..1_000).all(|at| watch.look(A, A, Instant::from_millis(1_000 + at)).is_none()));
+    }
+
+    #[test]
+    fn a_shutdown_beyond_its_bound_is_overdue_even_if_heartbeats_are_not_judged() {
+        let watch = Watch::new(0);
+        assert!((0..100).all(|at| watch.look(A, A, second(at)).is_none()));
+        watch.set_bound(40);
+        let first = (100..200).find_map(|at| watch.look(A, A, second(at)).map(|alarm| (at, alarm)));
+        assert_eq!(first, Some((140, Alarm::Overdue { looks: 41 })));
+    }
+}
