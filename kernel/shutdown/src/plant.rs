@@ -58,7 +58,8 @@ pub trait Plant {
     /// Prints text at once, without adding a newline. Whole lines are not torn by other writers.
     fn write(&self, text: fmt::Arguments<'_>);
 
-    /// Keeps the transcript, as far as it goes, where the next boot finds it. Called when a stage begins and when it ends.
+    /// Keeps the transcript, as far as it goes, where the next boot finds it (see [`Keeper`](crate::Keeper)). Called when a
+    /// stage begins, when it ends, and before each thread that is waited for.
     fn keep(&self, transcript: &Transcript) {
         let _ = transcript;
     }

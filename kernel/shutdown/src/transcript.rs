@@ -110,6 +110,8 @@ pub struct Transcript {
     records: Vec<Record>,
     /// The stage that has begun and not ended.
     current: Option<Stage>,
+    /// Whom the stage under way waits for.
+    waiting: String,
     /// From the claim to the end, once that is reached.
     took: Option<Duration>,
     text: String,
@@ -117,15 +119,21 @@ pub struct Transcript {
 
 impl Transcript {
     pub(crate) fn new(exit: Exit) -> Self {
-        Self { exit, records: Vec::new(), current: None, took: None, text: String::new() }
+        Self { exit, records: Vec::new(), current: None, waiting: String::new(), took: None, text: String::new() }
     }
 
     pub(crate) fn begin(&mut self, stage: Stage) {
         self.current = Some(stage);
     }
 
+    /// Notes for whom the stage under way waits now.
+    pub(crate) fn wait_for(&mut self, whom: &str) {
+        self.waiting = whom.into();
+    }
+
     pub(crate) fn push(&mut self, record: Record) {
         self.current = None;
+        self.waiting.clear();
         self.records.push(record);
     }
 
@@ -212,7 +220,8 @@ impl fmt::Display for Summary<'_> {
         f.write_str(if transcript.is_clean() { ", clean" } else { ", forced" })?;
         match (transcript.took, transcript.current, transcript.records.last()) {
             (Some(took), ..) => write!(f, ", {} ms", took.as_millis())?,
-            (None, Some(stage), _) => write!(f, ", did not get beyond `{stage}'")?,
+            (None, Some(stage), _) if self.0.waiting.is_empty() => write!(f, ", did not get beyond `{stage}'")?,
+            (None, Some(stage), _) => write!(f, ", did not get beyond `{stage}', waiting for `{}'", self.0.waiting)?,
             (None, None, Some(last)) => write!(f, ", did not get beyond `{}'", last.stage)?,
             (None, None, None) => f.write_str(", did not begin")?,
         }

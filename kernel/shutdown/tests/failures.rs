@@ -31,9 +31,9 @@ fn one_wedged_thread_keeps_every_device_from_being_freed_and_is_named_with_its_b
     assert_eq!(*outcome(&finished, Stage::TearDown), Outcome::Quarantined);
     assert!(house.said("Waiting (max 0 seconds) for system thread `irq11: em1' to stop... timed out"));
     assert!(house.said("#0 backtrace of em1"));
-    assert!(house.kept.borrow().starts_with("poweroff, forced, "));
-    assert!(house.kept.borrow().contains("join threads: em1 does not acknowledge its end"));
-    assert!(house.kept.borrow().contains("#0 backtrace of em1"));
+    assert!(house.past().starts_with("poweroff, forced, "));
+    assert!(house.past().contains("join threads: em1 does not acknowledge its end"));
+    assert!(house.past().contains("#0 backtrace of em1"));
 }
 
 #[test]
@@ -163,9 +163,11 @@ fn a_walk_that_dies_half_way_has_left_its_record() {
     let cards = vec![house.card("em0", Ills::default())];
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| walk(&house, cards)));
     assert!(ended.err().is_some_and(|payload| payload.is::<Yielded>()), "the ladder gives way to the panic");
-    let kept = house.kept.borrow();
+    let kept = house.past();
     assert!(kept.starts_with("poweroff, clean, did not get beyond `join threads'\n"), "{kept}");
     assert!(kept.contains("shutdown: mask interrupts...done"));
+    let waited = "did not get beyond `join threads', waiting for `irq11: em0'";
+    assert!(house.kept.borrow().contains(waited), "had it died in the wait, this would be the last word");
     assert!(!did(&house, "stop em0"), "no stage begins under a panic");
     assert_eq!(house.claim.strongest(), Some(Exit::Panic));
 }

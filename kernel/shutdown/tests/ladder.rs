@@ -69,7 +69,7 @@ fn the_transcript_speaks_as_the_field_does() {
 fn what_is_kept_is_one_line_of_summary_and_everything_that_was_said() {
     let house = House::new();
     let _ = walk_to(Exit::Reboot, &house, vec![house.card("em0", Ills::default())]);
-    assert_eq!(*house.kept.borrow(), format!("reboot, clean, 0 ms\n{}", house.console.borrow()));
+    assert_eq!(house.past(), format!("reboot, clean, 0 ms\n{}", house.console.borrow()));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn the_latest_request_before_the_end_decides_if_it_is_the_strongest() {
     for (later, carried_out) in [(Exit::PowerOff, Exit::PowerOff), (Exit::Halt, Exit::Reboot)] {
         let house = House { at_the_last_moment: Some(later), ..House::new() };
         assert_eq!(walk_to(Exit::Reboot, &house, vec![]).exit, carried_out);
-        assert!(house.kept.borrow().starts_with(carried_out.as_str()));
+        assert!(house.past().starts_with(carried_out.as_str()));
     }
 }
 

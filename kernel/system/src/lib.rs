@@ -72,6 +72,7 @@ pub fn start(wires: &Wires) {
     let cpus = machine::percpu::online().count();
     hooks::set_panic(power::panicked);
     debugger::install();
+    power::log_previous();
     machine::boot::stage("network cards");
     let found = bus::enumerate();
     let cards = bus::cards(&found);

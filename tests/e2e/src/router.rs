@@ -151,10 +151,19 @@ impl Router {
     pub fn power_off(mut self) -> Result<()> {
         self.guest.console().skip();
         self.guest.console().send_line("poweroff")?;
+        self.ends_in_order().map(drop)
+    }
+
+    /// Waits until the router, told to by whatever, has switched itself off, and looks at how it went. Returns the transcript.
+    ///
+    /// # Errors
+    /// As [`power_off`](Self::power_off).
+    pub fn ends_in_order(&mut self) -> Result<String> {
         let status = self.guest.wait_exit(PATIENCE)?;
         let transcript = self.transcript();
         ensure!(status.success(), "QEMU ended with {status}\n{transcript}");
-        check_shutdown(&transcript)
+        check_shutdown(&transcript)?;
+        Ok(transcript)
     }
 }
 

@@ -150,6 +150,8 @@ impl<'p> Ladder<'p, stage::Masked> {
             let _ = device.thread(&mut thread);
             let left = deadline.saturating_duration_since(plant.now());
             let limit = (left + Duration::from_millis(500)).as_secs();
+            transcript.wait_for(&thread);
+            plant.keep(transcript);
             let waiting = format_args!("Waiting (max {limit} seconds) for system thread `{thread}' to stop... ");
             plant.write(waiting);
             transcript.note(waiting);

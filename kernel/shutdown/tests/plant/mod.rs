@@ -4,8 +4,8 @@
 
 use ksync::time::Instant;
 use shutdown::{
-    AllJoined, Budgets, Claim, DeviceStopped, Exit, Fault, Faults, Finished, Flushed, Forced, Ladder, Pending, Plant,
-    Quiesce, Residue, Teardown, Transcript,
+    AllJoined, Budgets, Claim, DeviceStopped, Exit, Fault, Faults, Finished, Flushed, Forced, Keeper, Ladder, Past,
+    Pending, Plant, Quiesce, Residue, Teardown, Transcript,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -141,8 +141,9 @@ pub(crate) struct House {
     pub(crate) clock: Clock,
     /// Everything written, as it would stand on the console.
     pub(crate) console: RefCell<String>,
-    /// The last text kept, and every stage that was kept as being under way.
+    /// The record for the next boot.
     pub(crate) kept: RefCell<String>,
+    pub(crate) keeper: RefCell<Keeper>,
     pub(crate) must_end_by: Cell<u64>,
     pub(crate) residue: Residue,
     pub(crate) queued: Cell<usize>,
@@ -169,6 +170,7 @@ impl House {
             clock: Clock::default(),
             console: RefCell::default(),
             kept: RefCell::default(),
+            keeper: RefCell::default(),
             must_end_by: Cell::new(0),
             residue: Residue::default(),
             queued: Cell::new(0),
@@ -196,6 +198,11 @@ impl House {
         }
     }
 
+    /// What the next boot reads.
+    pub(crate) fn past(&self) -> String {
+        Past::new(&self.kept.borrow()).to_string()
+    }
+
     pub(crate) fn lines(&self) -> Vec<String> {
         self.console.borrow().lines().map(str::to_owned).collect()
     }
@@ -216,7 +223,7 @@ impl Plant for House {
         self.console.borrow_mut().push_str(&text.to_string());
     }
     fn keep(&self, transcript: &Transcript) {
-        *self.kept.borrow_mut() = transcript.to_string();
+        self.keeper.borrow_mut().keep(transcript, &mut *self.kept.borrow_mut()).expect("a string takes all");
     }
     fn must_end_by(&self, deadline: Instant) {
         self.must_end_by.set(deadline.as_nanos());

@@ -16,8 +16,8 @@ use ksync::{
     Once,
     atomic::{AtomicU32, Ordering},
 };
-use machine::{console, cpu, ipi, reset};
-use shutdown::{Budgets, Claim, Claimed, Exit, Finished, Ladder, Teardown};
+use machine::{console, cpu, ipi, pstore, reset};
+use shutdown::{Budgets, Claim, Claimed, Exit, Finished, Ladder, Past, Teardown, past};
 
 use crate::{
     services,
@@ -77,7 +77,12 @@ pub(crate) fn request_due() {
 /// What a panic does after its report: stops the other CPUs by NMI, then every card's DMA. Takes no lock, waits for nothing
 /// without a bound.
 pub(crate) fn panicked() {
+    let during = CLAIM.strongest().filter(|exit| *exit != Exit::Panic).map(Exit::as_str);
     let _ = CLAIM.request(Exit::Panic);
+    // The ladder's writer falls silent; its record goes on with this.
+    let mut record = pstore::writer(pstore::Kind::Transcript);
+    let _ = write!(record, "{}", past::panic_mark(during));
+    record.finish();
     ipi::stop_others_by_nmi(NMI_LIMIT);
     services::ports().iter().for_each(|port| port.adapter.stop_blindly());
 }
@@ -91,7 +96,7 @@ pub(crate) fn run() -> ! {
             None => threads::park(),
         }
     };
-    let machine = Machine;
+    let machine = Machine::new();
     let devices: Vec<Box<dyn Teardown>> =
         services::ports().iter().map(|port| Box::new(Card::new(port)) as Box<dyn Teardown>).collect();
     let why = WHY.get().copied().unwrap_or("nobody");
@@ -109,6 +114,37 @@ pub(crate) fn run() -> ! {
     end(&finished)
 }
 
+/// Returns how the run before this one ended, as far as it left a record.
+fn previous() -> Option<Past<'static>> {
+    pstore::previous().transcript.map(|record| Past::new(record.text))
+}
+
+/// Logs how the run before this one ended. Context: boot.
+pub(crate) fn log_previous() {
+    let summary = previous().and_then(|past| past.summary());
+    match (summary, pstore::run()) {
+        (Some(summary), _) => log::info!("previous shutdown: {summary}"),
+        // The region was there, and nobody had written to it: a reset that no shutdown made.
+        (None, Some(run)) if run > 1 => log::warn!("previous shutdown: none; the machine was reset"),
+        (None, _) => {}
+    }
+}
+
+/// Writes the transcript of the run before this one, and of this one's shutdown if one has begun.
+///
+/// # Errors
+/// Those of `out`.
+///
+/// # Context
+/// As [`show`].
+pub(crate) fn show_all(out: &mut dyn Write) -> fmt::Result {
+    match previous() {
+        Some(past) => write!(out, "previous shutdown: {past}")?,
+        None => writeln!(out, "no record of a previous shutdown")?,
+    }
+    show(out)
+}
+
 /// Writes how far a shutdown has come: who asked for what, and what the ladder has said so far.
 ///
 /// # Errors
@@ -116,7 +152,7 @@ pub(crate) fn run() -> ! {
 ///
 /// # Context
 /// Thread, or the debugger in a stopped world.
-pub(crate) fn show(out: &mut dyn Write) -> fmt::Result {
+fn show(out: &mut dyn Write) -> fmt::Result {
     let Some(exit) = CLAIM.strongest() else { return writeln!(out, "no shutdown has been asked for") };
     writeln!(out, "{} asked for by {}", exit.as_str(), WHY.get().copied().unwrap_or("nobody"))?;
     match plant::TRANSCRIPT.look() {

@@ -4,6 +4,7 @@
 
 use alloc::vec;
 use core::{
+    cell::RefCell,
     fmt::{self, Write},
     time::Duration,
 };
@@ -11,8 +12,8 @@ use core::{
 use arrayvec::ArrayString;
 use ifnet::IfIndex;
 use ksync::{SpinLock, time::Instant};
-use machine::{console, ipi, irq, smp, time};
-use shutdown::{Fault, Faults, Flushed, Plant, Residue, Transcript};
+use machine::{console, ipi, irq, pstore, smp, time};
+use shutdown::{Fault, Faults, Flushed, Keeper, Plant, Residue, Transcript};
 
 use crate::{bus, net, services, threads, watchdog};
 
@@ -23,7 +24,19 @@ const TRANSCRIPT_SIZE: usize = 3 * 1024;
 pub(super) static TRANSCRIPT: SpinLock<ArrayString<TRANSCRIPT_SIZE>> = SpinLock::new(ArrayString::new_const());
 
 /// This machine.
-pub(super) struct Machine;
+pub(super) struct Machine {
+    /// The record for the next boot, and how far it goes.
+    record: RefCell<(Keeper, pstore::Writer)>,
+}
+
+impl Machine {
+    /// Begins the record of a shutdown.
+    pub(super) fn new() -> Self {
+        let mut writer = pstore::writer(pstore::Kind::Transcript);
+        writer.restart();
+        Self { record: RefCell::new((Keeper::new(), writer)) }
+    }
+}
 
 impl Plant for Machine {
     fn now(&self) -> Instant {
@@ -43,6 +56,13 @@ impl Plant for Machine {
         kept.clear();
         // What does not fit is in the message buffer.
         let _ = write!(kept, "{transcript}");
+        drop(kept);
+        let (keeper, writer) = &mut *self.record.borrow_mut();
+        // A record that is full keeps what it has.
+        let _ = keeper.keep(transcript, writer);
+        if transcript.took().is_some() {
+            writer.finish();
+        }
     }
 
     fn must_end_by(&self, deadline: Instant) {

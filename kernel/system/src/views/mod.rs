@@ -44,7 +44,7 @@ pub(crate) fn show(view: View, out: &mut dyn Write) -> fmt::Result {
         View::Locks => kernel::locks(out),
         View::Memory => kernel::memory(out),
         View::Version => kernel::version(out),
-        View::Shutdown => power::show(out),
+        View::Shutdown => power::show_all(out),
         View::Log => messages(out),
         View::Interfaces | View::Arp | View::Route | View::Netisr | View::Audit => match net::router() {
             Some(router) => network::show(view, router, out),

@@ -10,6 +10,7 @@ mod configuration;
 mod console;
 mod dispatch;
 mod errors;
+mod exits;
 mod forwarding;
 mod links;
 mod packets;
