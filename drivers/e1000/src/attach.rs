@@ -133,7 +133,7 @@ impl<R: RegisterIo> Adapter<R> {
         let made = building.build(&tags, pool, &config).and_then(|()| hardware::set_link_up(&regs));
         if let Err(error) = made {
             // The reset above was acknowledged, and neither half has been enabled since.
-            building.undo(&bus_dma::DmaStopped::attest(&config.name));
+            building.undo(&bus_dma::DmaStopped::attest(&config.name, &tags.port));
             return Err(error);
         }
         let Building { memories, rx_maps, tx_maps } = building;

@@ -258,7 +258,7 @@ impl<R: RegisterIo> Adapter<R> {
         }
         let (tx, tags) = (self.tx.lock().take(), self.tags.lock().take());
         let (Some(tx), Some(tags)) = (tx, tags) else { return Err(mismatch(proof, rx)) };
-        let stopped = bus_dma::DmaStopped::attest(&proof.name);
+        let stopped = bus_dma::DmaStopped::attest(&proof.name, &tags.port);
         let mut done = TornDown::default();
         self.dismantle(tx, rx, &stopped, &mut done);
         destroy(in_order(tags), done).map_err(TeardownError::Busy)

@@ -36,6 +36,33 @@
 //!     packet.bytes_mut().fill(0);
 //! }
 //! ```
+//! A buffer cannot be taken back from a map that may be in use without the proof that the device has stopped:
+//! ```compile_fail,E0061
+//! fn wrong(map: bus_dma::DmaMap<bus_dma::FromDevice>) {
+//!     let _ = map.reclaim();
+//! }
+//! ```
+//! nor can descriptor memory be freed without it:
+//! ```compile_fail,E0061
+//! fn wrong(ring: bus_dma::DmaMem) {
+//!     ring.free();
+//! }
+//! ```
+//! The proof is about one device's tag and cannot be made without naming it, and it does not outlive that tag:
+//! ```compile_fail,E0505
+//! fn wrong(port: bus_dma::DmaTag, ring: bus_dma::DmaMem) {
+//!     let stopped = bus_dma::DmaStopped::attest("em0", &port);
+//!     let _ = port.destroy();
+//!     ring.free(&stopped);
+//! }
+//! ```
+//! A tag that is destroyed cannot make maps any more:
+//! ```compile_fail,E0382
+//! fn wrong(tag: bus_dma::DmaTag) {
+//!     let _ = tag.destroy();
+//!     let _ = tag.create_map::<bus_dma::ToDevice, pktbuf::PacketBuf>();
+//! }
+//! ```
 //! The right way round compiles:
 //! ```
 //! fn transmit(map: &mut bus_dma::DmaMap<bus_dma::ToDevice>, packet: pktbuf::PacketBuf) -> Option<bus_dma::BusAddr> {
@@ -47,7 +74,7 @@
 //!
 //! # Who may have memory back
 //! `unload` is for a buffer the device has *said* to be done with (a descriptor's DD bit). Everything else wants a
-//! [`DmaStopped`]. A loaded map or a [`DmaMem`] that is merely dropped is put in *quarantine*: leaked and counted, because
+//! [`DmaStopped`] of a tag above it: with another device's proof, memory is put in quarantine as if it were dropped. A loaded map or a [`DmaMem`] that is merely dropped is put in *quarantine*: leaked and counted, because
 //! memory that a device may still write to must never be used again.
 //!
 //! Source: the FreeBSD manual page bus_dma(9), for the semantics; the deviations stand where they are made.
@@ -73,6 +100,7 @@ mod scatter;
 mod segment;
 mod stopped;
 mod tag;
+mod tripwire;
 
 pub use addr::{BusAddr, PhysAddr, Segment};
 pub use bounce::{BouncePool, BounceStatistics};
@@ -88,3 +116,4 @@ pub use mem::DmaMem;
 pub use platform::{DmaLayout, DmaPlatform, LinearWindow, PAGE_SIZE};
 pub use stopped::DmaStopped;
 pub use tag::{DmaTag, Live};
+pub use tripwire::Damage;

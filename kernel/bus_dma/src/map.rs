@@ -176,8 +176,15 @@ impl<D: Direction, B: DmaBuffer> DmaMap<D, B> {
         Some(self.disown())
     }
 
-    /// Ends the map whatever its state and returns the buffer if there is one: the device does no DMA any more.
-    pub fn reclaim(mut self, _stopped: &DmaStopped<'_>) -> Option<B> {
+    /// Ends the map whatever its state and returns the buffer if there is one: the device does no DMA any more. With the proof of
+    /// another device, a loaded map is put in quarantine instead.
+    pub fn reclaim(mut self, stopped: &DmaStopped<'_>) -> Option<B> {
+        if !stopped.covers(&self.tag) {
+            return None;
+        }
+        if let Some(tripwire) = self.tag.tripwire() {
+            self.segments().iter().for_each(|segment| tripwire.note(&self.tag.name, segment.addr, segment.len));
+        }
         match self.phase {
             Phase::Waiting => self.cancel_load(),
             Phase::Loaded | Phase::Idle => self.unload(),

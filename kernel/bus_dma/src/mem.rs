@@ -86,10 +86,18 @@ impl DmaMem {
         fence::device_barrier();
     }
 
-    /// Frees the memory: the device does no DMA any more.
-    pub fn free(mut self, _stopped: &DmaStopped<'_>) {
+    /// Frees the memory: the device does no DMA any more. With the proof of another device it is put in quarantine instead.
+    pub fn free(mut self, stopped: &DmaStopped<'_>) {
+        if !stopped.covers(&self.tag) {
+            return;
+        }
         self.observe(|len| self.tag.platform.map_closed(self.bus, len));
         self.freed = true;
+        if let Some(tripwire) = self.tag.tripwire() {
+            // SAFETY: the memory came from `alloc` with this size and is never given back; `self` is consumed, cells borrow
+            // `self`, the device has stopped.
+            return unsafe { tripwire.take(&self.tag.name, self.ptr, self.bus, self.layout.size) };
+        }
         // SAFETY: it came from `alloc` with this layout; `self` is consumed and `freed` keeps this from happening twice;
         // cells borrow `self`; the device has stopped.
         unsafe { self.tag.platform.free(self.ptr, &self.layout) };

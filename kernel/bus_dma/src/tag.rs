@@ -7,7 +7,7 @@
 //! destroyed, so the answer of `destroy` cannot be overtaken by a new map, only by the end of an old one.
 
 use alloc::{
-    string::String,
+    boxed::Box,
     sync::{Arc, Weak},
     vec::Vec,
 };
@@ -22,6 +22,7 @@ use ksync::{
 use crate::{
     BouncePool, BusAddr, Busy, Constraints, Direction, DmaBuffer, DmaError, DmaMap, DmaMem, DmaPlatform, LinearWindow,
     deferred::Deferral,
+    tripwire::{Damage, Tripwire},
 };
 
 /// Segments that a map describes at most, whatever its tag allows.
@@ -116,6 +117,39 @@ impl DmaTag {
         DmaMem::new(Arc::clone(&self.inner), size)
     }
 
+    /// Watches over memory that is given back below this root from now on: see [`Damage`].
+    ///
+    /// # Context
+    /// Thread. Memory freed afterwards is kept for ever, so this is for the end of a run.
+    pub fn arm_tripwire(&self) {
+        if let Some(tripwire) = &self.inner.tripwire {
+            tripwire.arm();
+        }
+    }
+
+    /// Looks at all memory given back since [`arm_tripwire`](Self::arm_tripwire), tells what has changed, and returns how many
+    /// octets it has looked at.
+    ///
+    /// # Context
+    /// Thread; holds a lock all the while, so that nothing else may be freeing.
+    pub fn check_tripwire(&self, tell: &mut dyn FnMut(Damage)) -> usize {
+        self.inner.tripwire.as_ref().map_or(0, |tripwire| tripwire.check(tell))
+    }
+
+    /// Returns under which tag the buffer was lent that lies at `ptr`, and its bus address, if it was given back since
+    /// [`arm_tripwire`](Self::arm_tripwire).
+    ///
+    /// # Context
+    /// Thread.
+    pub fn lender(&self, ptr: *const u8) -> Option<(Arc<str>, BusAddr)> {
+        let address = BusAddr::from_phys(self.inner.platform.phys_of(ptr)?);
+        Some((self.inner.tripwire.as_ref()?.lender(address)?, address))
+    }
+
+    pub(crate) fn inner(&self) -> &TagInner {
+        &self.inner
+    }
+
     /// Returns the tag's name.
     pub fn name(&self) -> &str {
         &self.inner.name
@@ -158,7 +192,7 @@ impl DmaTag {
 
 /// A tag as its maps, memories and children hold it.
 pub(crate) struct TagInner {
-    name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) platform: &'static dyn DmaPlatform,
     pub(crate) constraints: Constraints,
     pub(crate) bounce: Option<Arc<BouncePool>>,
@@ -166,6 +200,8 @@ pub(crate) struct TagInner {
     /// The platform's `observes_maps`, asked once.
     pub(crate) observed: bool,
     parent: Option<Arc<TagInner>>,
+    /// Of the root only.
+    tripwire: Option<Box<Tripwire>>,
     pub(crate) maps: AtomicU32,
     pub(crate) memories: AtomicU32,
     children: AtomicU32,
@@ -213,6 +249,7 @@ impl TagInner {
             constraints,
             bounce,
             observed,
+            tripwire: parent.is_none().then(|| Box::new(Tripwire::new())),
             parent,
             maps: AtomicU32::new(0),
             memories: AtomicU32::new(0),
@@ -223,6 +260,17 @@ impl TagInner {
             registry: SpinLock::new(Vec::new()),
             kin: SpinLock::new(Vec::new()),
         }
+    }
+
+    /// Visits this tag and those above it, the root last.
+    pub(crate) fn line(&self) -> impl Iterator<Item = &Self> {
+        core::iter::successors(Some(self), |tag| tag.parent.as_deref())
+    }
+
+    /// Returns the bus's tripwire once it is armed.
+    pub(crate) fn tripwire(&self) -> Option<&Tripwire> {
+        let root = self.line().last()?;
+        root.tripwire.as_deref().filter(|tripwire| tripwire.is_armed())
     }
 
     /// Counts a new map and makes its shared part.

@@ -216,7 +216,7 @@ fn reclaiming_a_waiting_map_returns_its_buffer() {
     holder.load(m.packet()).unwrap();
     let mut waiting: DmaMap<ToDevice> = m.tag.create_map().unwrap();
     let _ = waiting.load_or_wait(m.packet(), Arc::new(Calls::default())).unwrap();
-    let stopped = DmaStopped::attest("old card");
+    let stopped = DmaStopped::attest("old card", &m.tag);
     assert!(waiting.reclaim(&stopped).is_some() && holder.reclaim(&stopped).is_some());
     assert_eq!((m.free(), m.pool.statistics().waiting), (1, 0));
 }

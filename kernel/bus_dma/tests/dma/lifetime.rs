@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use bus_dma::{
-    Busy, Constraints, DmaError, DmaMap, DmaStopped, DmaTag, FromDevice, PAGE_SIZE, PostRead, PostWrite, PreRead,
-    PreWrite, ToDevice,
+    Busy, Constraints, Damage, DmaError, DmaMap, DmaStopped, DmaTag, FromDevice, PAGE_SIZE, PostRead, PostWrite,
+    PreRead, PreWrite, Segment, ToDevice,
 };
 use pktbuf::{HEADROOM, PacketBuf, PacketPool};
 
@@ -73,7 +73,7 @@ fn tag_destroy_is_busy_while_a_child_or_memory_exists() {
     assert_eq!(busy, Busy { children: 1, ..Busy::default() });
     let (child, busy) = child.destroy().unwrap_err();
     assert_eq!(busy, Busy { memories: 1, ..Busy::default() });
-    ring.free(&DmaStopped::attest("em0"));
+    ring.free(&DmaStopped::attest("em0", &root));
     child.destroy().unwrap();
     root.destroy().unwrap();
     assert!(sim.allocations.lock().unwrap().is_empty());
@@ -146,7 +146,7 @@ fn memory_dropped_without_the_devices_consent_is_not_freed() {
 #[test]
 fn a_stopped_devices_buffers_come_back_from_whatever_state() {
     let (_, pool, root) = machine();
-    let stopped = DmaStopped::attest("em0");
+    let stopped = DmaStopped::attest("em0", &root);
     let mut loaded: DmaMap<FromDevice> = root.create_map().unwrap();
     loaded.load(packet(pool, 10)).unwrap();
     let idle: DmaMap<FromDevice> = root.create_map().unwrap();
@@ -155,6 +155,55 @@ fn a_stopped_devices_buffers_come_back_from_whatever_state() {
     assert_eq!(stopped.device(), "em0");
     assert_eq!(pool.free(), pool.total());
     root.destroy().unwrap();
+}
+
+#[test]
+fn one_devices_proof_frees_nothing_of_another() {
+    let (sim, pool, root) = machine();
+    let [em0, em1] = ["em0", "em1"].map(|name| root.child(name, Constraints::ANY).unwrap());
+    let rings = em1.child("em1 rx ring", Constraints::ANY).unwrap();
+    let ring = rings.alloc_mem(64).unwrap();
+    let mut map: DmaMap<FromDevice> = em1.create_map().unwrap();
+    map.load(packet(pool, 10)).unwrap();
+    let stopped = DmaStopped::attest("em0", &em0);
+    ring.free(&stopped);
+    assert!(map.reclaim(&stopped).is_none());
+    assert_eq!((rings.live().quarantined, em1.live().quarantined), (1, 1));
+    assert_eq!((sim.allocations.lock().unwrap().len(), pool.free()), (1, pool.total() - 1));
+    // What is the device's own, or below it, goes.
+    let ring = em0.child("em0 rx ring", Constraints::ANY).unwrap().alloc_mem(64).unwrap();
+    ring.free(&DmaStopped::attest("em0", &em0));
+    assert_eq!(sim.allocations.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_write_to_freed_memory_is_found_with_its_tag_and_address() {
+    let (sim, pool, root) = machine();
+    root.arm_tripwire();
+    let port = root.child("em0", Constraints::ANY).unwrap();
+    let [rx, tx] = ["em0 rx ring", "em0 tx ring"].map(|name| port.child(name, Constraints::ANY).unwrap());
+    let [ring, other] = [&rx, &tx].map(|tag| tag.alloc_mem(4096).unwrap());
+    let at = ring.bus_addr_at(1000).unwrap();
+    let stopped = DmaStopped::attest("em0", &port);
+    ring.free(&stopped);
+    other.free(&stopped);
+    assert_eq!((rx.live().memories, sim.allocations.lock().unwrap().len()), (0, 2), "freed, and kept from others");
+    assert_eq!(root.check_tripwire(&mut |damage| panic!("{damage:?}")), 8192);
+    // Stands for a device that has not stopped after all.
+    sim.dma_write(&[Segment { addr: at, len: 3 }], &[1, 2, 3]);
+    let mut found = Vec::new();
+    root.check_tripwire(&mut |damage| found.push(damage));
+    assert_eq!(found, [Damage { tag: "em0 rx ring".into(), address: at, octets: 3 }]);
+    // And of a packet that went home to the pool it is known whose it was.
+    let mut map: DmaMap<FromDevice> = rx.create_map().unwrap();
+    let packet = packet(pool, 10);
+    let (inside, outside) = (packet.bytes()[4..].as_ptr(), pool.alloc().unwrap());
+    map.load(packet).unwrap();
+    let address = map.segments()[0].addr;
+    drop(map.reclaim(&stopped));
+    let (tag, found) = root.lender(inside).unwrap();
+    assert_eq!((&*tag, found.as_u64()), ("em0 rx ring", address.as_u64() + 4));
+    assert_eq!(root.lender(outside.bytes().as_ptr()), None);
 }
 
 #[test]
@@ -180,7 +229,7 @@ fn memory_is_zeroed_cells_where_the_constraints_want_it() {
         ring.cells()[3].store(0xfeed, Ordering::Relaxed);
         ring.sync();
     }
-    let stopped = DmaStopped::attest("never started");
+    let stopped = DmaStopped::attest("never started", &root);
     rings.into_iter().for_each(|ring| ring.free(&stopped));
     assert!(sim.allocations.lock().unwrap().is_empty());
 }
@@ -245,7 +294,7 @@ fn an_observing_platform_sees_each_access_open_and_close() {
     assert_eq!(sim.open_regions(), 2);
     drop(tx);
     assert_eq!(sim.open_regions(), 2, "a quarantined buffer stays open, as the device may still read it");
-    ring.free(&DmaStopped::attest("em0"));
+    ring.free(&DmaStopped::attest("em0", &root));
     assert_eq!(sim.open_regions(), 1);
 }
 
