@@ -31,7 +31,6 @@ pub(crate) enum Access {
     #[expect(dead_code, reason = "no list has one yet")]
     ReadOnly,
     /// It is set, at boot or later; the function says why it refuses a value.
-    #[expect(dead_code, reason = "no list has one yet")]
     Setting(fn(&str) -> Result<(), String>),
     /// Writing it does something at once, so a configuration cannot hold it.
     Action(fn(&str) -> Result<(), String>),
