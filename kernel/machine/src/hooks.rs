@@ -8,7 +8,7 @@ use core::fmt;
 
 use ksync::{Once, cpu::CpuId};
 
-use crate::trap::TrapFrame;
+use crate::{kdb::World, trap::TrapFrame};
 
 /// Runs a device, timer or inter-processor interrupt (vectors 32 to 255).
 ///
@@ -29,7 +29,7 @@ static CPU: Once<fn() -> CpuId> = Once::new();
 static THREAD_NAME: Once<NameHook> = Once::new();
 static CLOCK: Once<fn() -> u64> = Once::new();
 static PANIC: Once<fn()> = Once::new();
-static DUMP: Once<fn()> = Once::new();
+static DUMP: Once<fn(&mut World<'_>)> = Once::new();
 static CONSOLE_INPUT: Once<fn()> = Once::new();
 
 /// Installs the dispatcher of vectors 32 to 255; the first call wins.
@@ -70,11 +70,11 @@ pub fn set_panic(hook: fn()) {
     PANIC.call_once(|| hook);
 }
 
-/// Installs what keeps a crash for later, after its report: the crash dump.
+/// Installs what keeps a crash for later, after its report: the crash dump. It gets the stopped world and runs under a guard.
 ///
 /// # Context
 /// As for [`set_panic`].
-pub fn set_dump(hook: fn()) {
+pub fn set_dump(hook: fn(&mut World<'_>)) {
     DUMP.call_once(|| hook);
 }
 
@@ -130,9 +130,9 @@ pub(crate) fn panic() {
 }
 
 /// Keeps the crash for later, if somebody does.
-pub(crate) fn dump() {
+pub(crate) fn dump(world: &mut World<'_>) {
     if let Some(hook) = DUMP.get() {
-        hook();
+        hook(world);
     }
 }
 

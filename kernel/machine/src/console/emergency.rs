@@ -55,7 +55,7 @@ pub(super) fn wait_while_hushed() {
 }
 
 /// Calls `act` with the value of a lock, held or not.
-fn with<T, R>(lock: &SpinLock<T>, act: impl FnOnce(&mut T) -> R) -> R {
+pub(super) fn with<T, R>(lock: &SpinLock<T>, act: impl FnOnce(&mut T) -> R) -> R {
     if let Some(mut guard) = lock.lock_bounded(LOCK_TRIES) {
         return act(&mut guard);
     }

@@ -15,6 +15,7 @@ mod logger;
 mod ring;
 mod screen;
 mod serial;
+mod stopped;
 
 use core::{
     fmt::{self, Write},
@@ -25,7 +26,10 @@ use bootloader_api::info::FrameBuffer;
 use ksync::SpinLock;
 
 pub use self::emergency::Emergency;
-pub(crate) use self::emergency::{hush, speak};
+pub(crate) use self::{
+    emergency::{hush, speak},
+    stopped::{SerialOnly, last_messages},
+};
 use self::{
     flight::Flight,
     lines::LineWriter,

@@ -76,6 +76,17 @@ impl<const N: usize> History<N> {
         }
     }
 
+    /// Returns the position of the first line that begins in the last `limit` octets.
+    pub(super) fn last(&self, limit: usize) -> usize {
+        let oldest = self.end.saturating_sub(limit.min(N));
+        if oldest <= self.start() {
+            return self.start();
+        }
+        // A line that begins exactly there counts; otherwise it is the next.
+        let before = oldest - 1;
+        (before..self.end).find(|at| self.octets[at % N] == b'\n').map_or(self.end, |newline| newline + 1)
+    }
+
     /// Copies from `position` on and returns the position behind the copy and its length; what has been overwritten is skipped.
     pub(super) fn copy_from(&self, position: usize, out: &mut [u8]) -> (usize, usize) {
         let from = if position < self.end.saturating_sub(N) { self.start() } else { position };
@@ -124,6 +135,25 @@ mod tests {
         assert_eq!(queue.pop(&mut out), 6);
         assert_eq!(&out[..6], b"defghi");
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn the_last_lines_begin_with_a_whole_one() {
+        let mut history = History::<32>::new();
+        history.push(b"one\ntwo\nthree\n");
+        let last = |history: &History<32>, limit| {
+            let mut out = [0; 32];
+            let (_, count) = history.copy_from(history.last(limit), &mut out);
+            out[..count].to_vec()
+        };
+        assert_eq!(last(&history, 100), b"one\ntwo\nthree\n");
+        assert_eq!(last(&history, 10), b"two\nthree\n");
+        assert_eq!(last(&history, 9), b"three\n");
+        assert_eq!(last(&history, 3), b"");
+        history.push(b"a line that is as long as this one\nend\n");
+        assert_eq!(last(&history, 10), b"end\n");
+        assert_eq!(last(&history, 4), b"end\n");
+        assert_eq!(last(&history, 32), b"end\n");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub use self::{
 };
 pub use crate::trap::probe::Faulted;
 use crate::{
-    console::Emergency,
+    console::{self, Emergency},
     trap::{TrapFrame, probe},
 };
 
@@ -257,6 +257,16 @@ impl<'a> World<'a> {
     /// The console, written to directly; not kept in the message buffer.
     pub fn out(&mut self) -> impl fmt::Write + use<> {
         Emergency::unkept()
+    }
+
+    /// The serial line alone: for what is long and meant for a machine.
+    pub fn serial(&mut self) -> impl fmt::Write + use<> {
+        console::SerialOnly
+    }
+
+    /// Calls `reader` with the newest messages of the message buffer, whole lines of at most `limit` octets together, in pieces.
+    pub fn messages(&mut self, limit: usize, reader: &mut dyn FnMut(&[u8])) {
+        console::last_messages(limit, reader);
     }
 
     /// Returns a typed octet if there is one; never waits.

@@ -185,7 +185,8 @@ fn report(me: CpuId, frame: &mut TrapFrame) {
         return nmi::resume_others();
     }
     debug(own.is_panic, own.message.as_str(), frame);
-    step("crash dump", hooks::dump);
+    let reason = if own.is_panic { Reason::Panic } else { Reason::Trap };
+    step("crash dump", || hooks::dump(&mut World::new(reason, frame, own.message.as_str())));
     let code = if own.is_panic { &EXIT_CODE } else { &FAULT_EXIT_CODE };
     // ORDERING: relaxed; set at boot.
     end::run(code.load(Ordering::Relaxed))

@@ -159,6 +159,11 @@ pub fn writer(kind: Kind) -> Writer {
     Writer { kind, number }
 }
 
+/// Copies what this run has written into its record of `kind`, from octet `at` on, into `out`; returns how many octets.
+pub fn written(kind: Kind, at: usize, out: &mut [u8]) -> usize {
+    REGION.get().map_or(0, |region| region.slots[kind as usize].copy(at, out))
+}
+
 /// Writes this run's record of one kind; each piece is safe once [`fmt::Write::write_str`] has returned.
 #[derive(Debug)]
 pub struct Writer {
@@ -189,16 +194,10 @@ impl Writer {
         }
     }
 
-    /// Returns the octets of text in this run's record.
+    /// Returns how many octets of text still fit.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.slot().map_or(0, |(slot, _)| slot.len())
-    }
-
-    /// Returns whether this run's record is empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn room(&self) -> usize {
+        self.slot().map_or(0, |(slot, _)| slot.room())
     }
 }
 

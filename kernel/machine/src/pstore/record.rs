@@ -163,6 +163,20 @@ impl<'a> Slot<'a> {
         Commit::of_word(self.load(2)).len as usize
     }
 
+    /// Returns how many octets of text still fit.
+    pub(super) fn room(&self) -> usize {
+        self.capacity().saturating_sub(self.len())
+    }
+
+    /// Copies text from octet `at` on into `out` and returns how many octets.
+    pub(super) fn copy(&self, at: usize, out: &mut [u8]) -> usize {
+        let count = self.len().saturating_sub(at).min(out.len());
+        for (octet, at) in out.iter_mut().take(count).zip(at..) {
+            *octet = self.load(HEADER + at / WORD).to_le_bytes()[at % WORD];
+        }
+        count
+    }
+
     /// Writes `text` behind what is there; a finished record is open again.
     ///
     /// # Errors

@@ -33,6 +33,19 @@ fn a_finished_record_is_read_as_it_was_written() {
 }
 
 #[test]
+fn what_was_written_can_be_read_again_at_once() {
+    let words = memory(64);
+    let slot = Slot::new(Kind::Dump, &words);
+    slot.begin(7, &keep);
+    slot.append("0123456789 and more", &keep).unwrap();
+    let mut out = [b'-'; 8];
+    assert_eq!((slot.copy(3, &mut out), &out), (8, b"3456789 "));
+    assert_eq!((slot.copy(15, &mut out), &out[..4]), (4, &b"more"[..]));
+    assert_eq!((slot.copy(19, &mut out), slot.copy(99, &mut out)), (0, 0));
+    assert_eq!(slot.room(), 56 * 8 - 19);
+}
+
+#[test]
 fn an_unfinished_record_yields_its_whole_lines_and_is_marked_as_cut() {
     let octets = written(&["one\ntwo\nthr"], false);
     assert_eq!(read(&octets, Kind::Dump, 7), Ok(Some(Record { text: "one\ntwo\n", cut: true, run: 7 })));
