@@ -18,12 +18,14 @@ show pcpu           each CPU: its interrupts and its thread
 show callout        what is due when
 show locks          which locks are held
 show shutdown       how far a shutdown has come
+show crash          the crash dump that the previous run left
 show log            the message buffer
 show audit          where every received frame went (also: netstat --audit)
 show version        what this is, and since when it runs
 ping ADDRESS [COUNT]
 route add PREFIX via ADDRESS | route add PREFIX blackhole | route delete PREFIX
 sysctl              all names; sysctl NAME shows one, sysctl NAME=VALUE sets it
+dump [FIRST [LAST]] sends the previous run's crash dump, or lines of it, for `cargo run -- dump`
 reboot | halt | poweroff
 debug               stops the machine and enters the debugger; `c` goes on
 Keys: arrows, ^A ^E ^B ^F, ^W ^U ^K, ^P ^N; ^C drops the line.";
@@ -57,6 +59,8 @@ pub enum View {
     Locks,
     /// The shutdown.
     Shutdown,
+    /// The crash dump of the previous run.
+    Crash,
     /// Message buffer.
     Log,
     /// Conservation of frames.
@@ -84,6 +88,7 @@ pub const VIEWS: &[(&str, View)] = &[
     ("callout", View::Callout),
     ("locks", View::Locks),
     ("shutdown", View::Shutdown),
+    ("crash", View::Crash),
     ("log", View::Log),
     ("msgbuf", View::Log),
     ("audit", View::Audit),
@@ -129,6 +134,8 @@ pub enum Command {
     RouteDelete(String),
     /// Enters the debugger.
     Debug,
+    /// Sends lines of the previous run's crash dump, the first and the last one included.
+    Dump(u32, u32),
     /// Restarts the machine.
     Reboot,
     /// Stops the machine.
@@ -159,9 +166,10 @@ impl fmt::Display for ParseError {
 }
 
 const SHOW_USAGE: &str =
-    "show interfaces|intr|threads|dma|ring|arp|route|netisr|memory|pcpu|callout|locks|shutdown|log|audit|version";
+    "show interfaces|intr|threads|dma|ring|arp|route|netisr|memory|pcpu|callout|locks|shutdown|crash|log|audit|version";
 const PING_USAGE: &str = "ping ADDRESS [COUNT], COUNT from 1 to 1000";
 const ROUTE_USAGE: &str = "route add PREFIX via ADDRESS | route add PREFIX blackhole | route delete PREFIX";
+const DUMP_USAGE: &str = "dump [FIRST [LAST]], numbers of lines";
 const SYSCTL_USAGE: &str = "sysctl [NAME[=VALUE]]";
 
 fn address(word: &str) -> Result<Ipv4Addr, ParseError> {
@@ -179,6 +187,17 @@ fn view(word: &str) -> Result<Command, ParseError> {
 fn ping(target: &str, count: Option<&str>) -> Result<Command, ParseError> {
     let count = count.unwrap_or("4").parse().ok().filter(|count| (1..=1000).contains(count));
     Ok(Command::Ping { target: address(target)?, count: count.ok_or(ParseError::Usage(PING_USAGE))? })
+}
+
+/// Reads the words behind `dump`: the first and the last line that are wanted, all without any.
+///
+/// # Errors
+/// The usage, when a word is no number or the last line stands before the first.
+pub fn dump_range(words: &str) -> Result<(u32, u32), ParseError> {
+    let mut words = words.split_whitespace();
+    let mut number = |missing| words.next().map_or(Some(missing), |word| word.parse().ok());
+    let range = number(0).zip(number(u32::MAX)).filter(|(first, last)| first <= last);
+    range.filter(|_| words.next().is_none()).ok_or(ParseError::Usage(DUMP_USAGE))
 }
 
 fn sysctl(words: &str) -> Result<Command, ParseError> {
@@ -231,6 +250,9 @@ impl Command {
             ["route", ..] => Err(ParseError::Usage(ROUTE_USAGE)),
             ["debug"] => Ok(Self::Debug),
             ["debug", ..] => Err(ParseError::Usage("debug, without arguments")),
+            ["dump", ..] => {
+                dump_range(line.strip_prefix("dump").unwrap_or_default()).map(|(first, last)| Self::Dump(first, last))
+            }
             ["reboot"] => Ok(Self::Reboot),
             ["halt"] => Ok(Self::Halt),
             ["poweroff"] => Ok(Self::PowerOff),
@@ -264,6 +286,9 @@ mod tests {
             Ok(Command::RouteAdd("10.9.0.0/16".into(), RouteTarget::Via(Ipv4Addr::new(10, 0, 2, 9))))
         );
         assert_eq!(Command::parse("poweroff"), Ok(Command::PowerOff));
+        assert_eq!(Command::parse("dump"), Ok(Command::Dump(0, u32::MAX)));
+        assert_eq!(Command::parse("dump 12"), Ok(Command::Dump(12, u32::MAX)));
+        assert_eq!(Command::parse("dump 12 14"), Ok(Command::Dump(12, 14)));
         assert_eq!(Command::parse("debug"), Ok(Command::Debug));
     }
 
@@ -272,6 +297,9 @@ mod tests {
         let error = |line: &str| Command::parse(line).unwrap_err().to_string();
         assert_eq!(error("foo"), "foo: unknown command; `help` lists them");
         assert!(error("show").starts_with("usage: show interfaces"));
+        for line in ["dump x", "dump 2 1", "dump 1 2 3", "dump -1"] {
+            assert_eq!(error(line), "usage: dump [FIRST [LAST]], numbers of lines");
+        }
         assert_eq!(error("ping 10.0.0.300"), "10.0.0.300: not an IPv4 address");
         assert!(error("ping 10.0.0.3 0").starts_with("usage: ping"));
         assert!(error("ping 10.0.0.3 99999999999").starts_with("usage: ping"));

@@ -14,5 +14,5 @@ extern crate alloc;
 mod command;
 mod editor;
 
-pub use command::{Command, HELP, ParseError, RouteTarget, VIEWS, View};
+pub use command::{Command, HELP, ParseError, RouteTarget, VIEWS, View, dump_range};
 pub use editor::{HISTORY_MAX, Input, LINE_MAX, LineEditor};

@@ -151,11 +151,11 @@ impl Session {
             Command::List => self.list(arguments, target, out)?,
             Command::Break => self.set_break(arguments, target, out)?,
             Command::Delete => self.delete(arguments, target, out)?,
+            Command::Dump => dump(arguments, target, out)?,
             _ if !arguments.is_empty() => return Err(Error::Usage(command.usage())),
             Command::AllTrace => trace_all(target, out)?,
             Command::Ps => show::threads(target, out)?,
             Command::Help => words::help(out)?,
-            Command::Dump => target.dump(out)?,
             Command::Gdb => return Ok(target.gdb(out)?),
             Command::Continue => return Ok(Some(Outcome::Continue)),
             Command::Step => return self.step(target),
@@ -323,6 +323,14 @@ fn trace(arguments: &str, target: &mut dyn Target, out: &mut dyn Write) -> Resul
         _ => return Err(usage),
     };
     Ok(target.trace(whom, out)?)
+}
+
+fn dump(arguments: &str, target: &mut dyn Target, out: &mut dyn Write) -> Result<(), Error<'static>> {
+    if arguments.is_empty() {
+        return Ok(target.dump(None, out)?);
+    }
+    let range = cli::dump_range(arguments).map_err(|_| Error::Usage(Command::Dump.usage()))?;
+    Ok(target.dump(Some(range), out)?)
 }
 
 fn trace_all(target: &mut dyn Target, out: &mut dyn Write) -> Result<(), Error<'static>> {

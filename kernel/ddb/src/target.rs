@@ -231,11 +231,11 @@ pub trait Target {
     /// Returns the address of the breakpoint in place `index`, below [`MAX_BREAKS`].
     fn break_at(&self, index: usize) -> Option<u64>;
 
-    /// Sends a crash dump over the serial line.
+    /// Sends a crash dump over the serial line: a new one, or the lines in `range` of the last.
     ///
     /// # Errors
     /// [`Refusal`] if there is none to be had.
-    fn dump(&mut self, out: &mut dyn Write) -> Result<(), Refusal>;
+    fn dump(&mut self, range: Option<(u32, u32)>, out: &mut dyn Write) -> Result<(), Refusal>;
     /// Hands over to a remote debugger; returns how the machine goes on if that debugger decided it.
     ///
     /// # Errors

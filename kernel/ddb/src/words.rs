@@ -64,7 +64,7 @@ const COMMANDS: [Word; 17] = [
     word("reset", Command::Reset, "", "restarts the machine at once"),
     word("reboot", Command::Reboot, "", "restarts it in order where it can still do that"),
     word("halt", Command::Halt, "", "stops it for good"),
-    word("dump", Command::Dump, "", "sends a crash dump over this line"),
+    word("dump", Command::Dump, "[FIRST [LAST]]", "sends a crash dump over this line, or lines of it again"),
     word("gdb", Command::Gdb, "", "hands over to gdb on the second serial line"),
     word("panic", Command::Panic, "", "panics"),
     word("help", Command::Help, "", "this"),
@@ -102,6 +102,7 @@ impl Command {
             Self::Break => "break ADDRESS",
             Self::Delete => "delete ADDRESS | NUMBER | all; `show breaks` has the numbers",
             Self::List => "list [ADDRESS]",
+            Self::Dump => "dump [FIRST [LAST]], numbers of lines (decimal)",
             _ => "this command stands alone",
         }
     }

@@ -148,8 +148,11 @@ fn a_machine_that_cannot_go_on_does_not_step() {
 #[test]
 fn dump_and_gdb_reach_the_machine() {
     let mut rig = Rig::default();
-    assert_eq!(rig.line("dump"), "dump: done\n");
-    assert_eq!(rig.machine.dumped, 1);
+    assert_eq!(rig.line("dump"), "dump: None\n");
+    assert_eq!(rig.line("dump 3 5"), "dump: Some((3, 5))\n");
+    assert_eq!(rig.line("dump 7"), "dump: Some((7, 4294967295))\n");
+    assert!(rig.line("dump 5 3").contains("dump [FIRST [LAST]]"));
+    assert_eq!(rig.machine.dumped, 3);
     assert_eq!(rig.line("gdb"), "gdb has the machine\n");
     rig.machine.gdb = Some(Outcome::Continue);
     assert_eq!(rig.ends("gdb").1, Some(Outcome::Continue));

@@ -159,9 +159,9 @@ impl Target for Machine {
         *self.breaks.get(index)?
     }
 
-    fn dump(&mut self, out: &mut dyn Write) -> Result<(), Refusal> {
+    fn dump(&mut self, range: Option<(u32, u32)>, out: &mut dyn Write) -> Result<(), Refusal> {
         self.dumped += 1;
-        Ok(writeln!(out, "dump: done")?)
+        Ok(writeln!(out, "dump: {range:?}")?)
     }
 
     fn gdb(&mut self, out: &mut dyn Write) -> Result<Option<Outcome>, Refusal> {
