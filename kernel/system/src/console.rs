@@ -13,7 +13,7 @@ use router::Worker;
 use shutdown::Exit;
 
 use crate::{
-    debugger, ping, power, services,
+    debugger, dump, ping, power, services,
     threads::{self, Thread},
     views,
 };
@@ -104,6 +104,7 @@ fn perform(command: Command, worker: Option<&mut Worker>) {
         }
         Command::RouteDelete(prefix) => views::delete_route(&prefix),
         Command::Debug => debugger::enter(),
+        Command::Dump(first, last) => dump::send_previous(first, last),
         Command::Reboot => power::request(Exit::Reboot, BY_COMMAND),
         Command::Halt => power::request(Exit::Halt, BY_COMMAND),
         Command::PowerOff => power::request(Exit::PowerOff, BY_COMMAND),

@@ -9,7 +9,7 @@ use alloc::{format, string::String};
 
 use config::{Config, ConfigError};
 
-use crate::{debugger, watchdog};
+use crate::{debugger, dump, watchdog};
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ pub(crate) enum Access {
 }
 
 /// The lists of all modules.
-pub(crate) const ALL: &[&[Knob]] = &[debugger::KNOBS, watchdog::KNOBS];
+pub(crate) const ALL: &[&[Knob]] = &[debugger::KNOBS, dump::KNOBS, watchdog::KNOBS];
 
 /// Returns every setting.
 pub(crate) fn all() -> impl Iterator<Item = &'static Knob> {
@@ -83,7 +83,6 @@ pub(crate) fn take_from(config: &mut Config) -> Result<(), ConfigError> {
 ///
 /// # Errors
 /// What was expected.
-#[expect(dead_code, reason = "no list has one yet")]
 pub(crate) fn switch(text: &str) -> Result<bool, String> {
     match text {
         "0" => Ok(false),

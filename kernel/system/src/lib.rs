@@ -9,7 +9,7 @@
 //! - [`mod@console`], [`mod@views`], [`mod@ping`]: the command line. [`mod@power`]: shutdown; [`mod@buttons`], [`mod@watchdog`]:
 //!   what else asks for it.
 //! - [`mod@knobs`]: settings beside the data path's own.
-//! - [`mod@debugger`]: the debugger in a stopped world.
+//! - [`mod@debugger`]: the debugger in a stopped world. [`mod@dump`]: the crash dump, and that of the previous run.
 //! - [`mod@threads`]: the scheduler as everything here sees it; the only module that names it.
 
 #![no_std]
@@ -22,6 +22,7 @@ mod bus;
 mod buttons;
 mod console;
 mod debugger;
+mod dump;
 mod knobs;
 mod lines;
 mod net;
@@ -73,6 +74,7 @@ pub fn start(wires: &Wires) {
     hooks::set_panic(power::panicked);
     debugger::install();
     power::log_previous();
+    dump::install();
     machine::boot::stage("network cards");
     let found = bus::enumerate();
     let cards = bus::cards(&found);
@@ -105,6 +107,7 @@ pub fn start(wires: &Wires) {
         log::error!("shutdown: no thread: reboot and poweroff will not work");
     }
     attach::start_all(services::ports());
+    dump::announce();
     start_console(prompt);
     buttons::start();
     watchdog::start();

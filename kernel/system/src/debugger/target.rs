@@ -21,6 +21,7 @@ use sched::{Priority, ThreadState};
 
 use super::code;
 use crate::{
+    dump,
     threads::{self, ThreadLook},
     views,
 };
@@ -226,8 +227,12 @@ impl Target for Stopped<'_, '_> {
         self.world.breakpoints().nth(index)
     }
 
-    fn dump(&mut self, _: &mut dyn Write) -> Result<(), Refusal> {
-        Err(Refusal::Because("no crash dump can be sent"))
+    fn dump(&mut self, range: Option<(u32, u32)>, out: &mut dyn Write) -> Result<(), Refusal> {
+        let sent = match range {
+            None => dump::take(self.world),
+            Some((first, last)) => dump::send_again(self.world, first, last),
+        };
+        Ok(writeln!(out, "dump: {sent}")?)
     }
 
     fn gdb(&mut self, _: &mut dyn Write) -> Result<Option<Outcome>, Refusal> {

@@ -18,7 +18,7 @@ use cli::View;
 use machine::console::print;
 use router::{RouteTarget, SYSCTLS};
 
-use crate::{knobs, net, power, threads};
+use crate::{dump, knobs, net, power, threads};
 
 /// Stands for what a view cannot show.
 struct Locked;
@@ -45,6 +45,7 @@ pub(crate) fn show(view: View, out: &mut dyn Write) -> fmt::Result {
         View::Memory => kernel::memory(out),
         View::Version => kernel::version(out),
         View::Shutdown => power::show_all(out),
+        View::Crash => dump::show_previous(out),
         View::Log => messages(out),
         View::Interfaces | View::Arp | View::Route | View::Netisr | View::Audit => match net::router() {
             Some(router) => network::show(view, router, out),
