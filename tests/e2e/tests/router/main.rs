@@ -9,6 +9,7 @@ mod bad_packets;
 mod configuration;
 mod console;
 mod dispatch;
+mod dump;
 mod errors;
 mod exits;
 mod forwarding;

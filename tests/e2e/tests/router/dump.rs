@@ -1,0 +1,116 @@
+//! The crash dump of the real router: complete on the console, repaired after damage, and there again after the restart.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use crashdump::{Content, Dump, Reader, section};
+use e2e::{Bench, PATIENCE};
+use sluice::host::FlowSpec;
+
+/// What the kernel says when a dump has been sent, and what it says at the next boot.
+const SENT: &str = "; kept for the next boot";
+const OFFERED: &str = "crash dump of the previous run: ";
+
+/// Reads logs as the host's `dump` does.
+fn read(logs: &[&str]) -> Result<Dump> {
+    let mut reader = Reader::new();
+    logs.iter().for_each(|log| reader.read("console", log));
+    let mut dumps = reader.dumps();
+    ensure!(dumps.len() == 1, "{} dumps in one log", dumps.len());
+    dumps.pop().context("no dump")
+}
+
+fn text(dump: &Dump, name: &str) -> Result<String> {
+    let section = dump.section(name).with_context(|| format!("no section {name}"))?;
+    let lines = section.content.iter().map(|content| match content {
+        Content::Text(line) => format!("{line}\n"),
+        Content::Missing(gap) => format!("[{gap:?}]\n"),
+    });
+    Ok(lines.collect())
+}
+
+/// Waits for a text behind octet `from` of the transcript, whatever the kernel panicked of meanwhile.
+fn wait_behind(bench: &mut Bench, from: usize, pattern: &str) -> Result<String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let transcript = bench.router.transcript();
+        let new = transcript.get(from..).unwrap_or_default();
+        if new.contains(pattern) {
+            return Ok(new.to_owned());
+        }
+        ensure!(Instant::now() < deadline, "{pattern:?} was not shown:\n{new}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_panic_under_traffic_leaves_a_dump_that_survives_damage_and_the_restart() -> Result<()> {
+    let mut bench = Bench::of(2).boot_warm()?;
+    let flow = bench.lab.start_flow(FlowSpec { window: 16, ..FlowSpec::new(bench.host(0), bench.host(1)) });
+    let deadline = Instant::now() + PATIENCE;
+    while bench.lab.report(flow).delivered < 200 {
+        ensure!(Instant::now() < deadline, "the flow does not move");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let start = bench.router.transcript().len();
+    bench.router.guest().console().send_line("sysctl debug.kdb.enter=1")?;
+    wait_behind(&mut bench, start, "db> ")?;
+    bench.router.guest().console().send_line("panic")?;
+    let report = wait_behind(&mut bench, start, SENT)?;
+    bench.lab.stop_flow(flow);
+
+    let dump = read(&[&report])?;
+    ensure!(dump.is_complete() && dump.damaged.is_empty(), "{:?} {:?}", dump.missing, dump.damaged);
+    let begin = dump.begin.as_ref().context("it has a first line")?;
+    ensure!(begin.reason.starts_with("panic: "), "{}", begin.reason);
+    let registers = text(&dump, section::REGISTERS)?;
+    ensure!(registers.contains("cpu 0, ") && registers.contains("cpu 1, "), "{registers}");
+    ensure!(registers.contains("(console)"), "the thread that panicked is not named:\n{registers}");
+    ensure!(!registers.contains("did not stop"), "{registers}");
+    let threads = text(&dump, section::THREADS)?;
+    for name in ["console", "shutdown", "em0", "em1", "idle", "callout"] {
+        ensure!(threads.contains(name), "{name} is missing:\n{threads}");
+    }
+    let waiting = threads.lines().filter(|line| line.contains(", parked,")).count();
+    let traces = threads.lines().filter(|line| line.starts_with("@ ")).count();
+    ensure!(waiting > 2 && traces >= waiting, "{waiting} threads wait, {traces} backtraces:\n{threads}");
+    for (name, shows) in [("rings", "em0"), ("dma", "em1"), ("audit", "unexplained"), ("interrupts", "em0")] {
+        ensure!(text(&dump, name)?.contains(shows), "{name} does not show {shows}");
+    }
+    ensure!(text(&dump, section::MESSAGES)?.contains("Link is up"), "the message buffer is missing");
+
+    // The restart: the same dump is offered, shown, and sent again, as a whole and in the parts that were damaged.
+    let boot = start + report.len();
+    let booted = wait_behind(&mut bench, boot, "] running")?;
+    let lines = dump.total.context("complete")?;
+    ensure!(booted.contains(&format!("{OFFERED}{lines} lines; 'show crash' prints it")), "{booted}");
+    bench.router.guest().console().skip();
+    bench.router.wait_until("show version", |answer| answer.contains("CPUs"))?;
+    let shown = bench.router.command("show crash")?;
+    ensure!(shown.contains(&begin.reason) && shown.contains(&format!("end, {lines} lines")), "{shown}");
+    let again = read(&[&bench.router.command("dump")?])?;
+    ensure!(again.is_complete() && again.sections == dump.sections && again.begin == dump.begin, "another dump");
+
+    let damaged: Vec<String> = report
+        .lines()
+        .filter(|line| !line.starts_with("%D") || !line.contains(" 7 "))
+        .map(|line| if line.contains(" 3 .") { line.replace("rip", "r?p") } else { line.to_owned() })
+        .collect();
+    let damaged = damaged.join("\n");
+    let torn = read(&[&damaged])?;
+    ensure!(!torn.is_complete() && !torn.damaged.is_empty(), "the damage is not noticed");
+    let mut repair = String::new();
+    for command in torn.commands() {
+        repair += &bench.router.command(&command)?;
+    }
+    let repaired = read(&[&damaged, &repair])?;
+    ensure!(repaired.is_complete() && repaired.sections == dump.sections, "{:?}", repaired.missing);
+
+    // In order at last; the bench's own look at it would stumble over the panic.
+    bench.router.settled_books()?;
+    bench.router.guest().console().send_line("poweroff")?;
+    bench.router.guest().wait_for("shutdown: clean", PATIENCE)?;
+    let status = bench.router.guest().wait_exit(PATIENCE)?;
+    ensure!(status.success(), "QEMU ended with {status}");
+    Ok(())
+}
