@@ -59,7 +59,7 @@ fn attach(
     let index = u16::try_from(number).map_err(|_| "too many cards")?;
     let worker = net::worker(name, line.cpu, true).map_err(|error| text("worker")(&error))?;
     let config = Config::new(name, index, variant);
-    let attached = Adapter::attach(Bar(window), root, pool, config, &CLOCK);
+    let attached = Adapter::attach(Bar::new(window, index), root, pool, config, &CLOCK);
     let Attached { adapter, rx } = attached.map_err(|error| text("e1000")(&error))?;
     let event = lines::event(&line).map_err(|error| format!("interrupt: {error:?}"))?;
     let interface: Arc<dyn Interface> = Arc::clone(&adapter) as _;
@@ -69,7 +69,7 @@ fn attach(
     }
     // The device has been reset by the driver: only now may it reach memory.
     bus::master_on(device).map_err(|error| format!("{error}"))?;
-    let port = Port::new(name, device.address, line, adapter, event);
+    let port = Port::new(name, index, device.address, line, adapter, event);
     port.hook_up(rx, worker).map_err(|error| text("interrupt thread")(&error))?;
     Ok(port)
 }

@@ -23,6 +23,7 @@ mod buttons;
 mod console;
 mod debugger;
 mod dump;
+mod fail_points;
 mod knobs;
 mod lines;
 mod net;

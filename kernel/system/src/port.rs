@@ -16,7 +16,7 @@ use pci::PciAddress;
 use pktbuf::PacketBatch;
 use router::Worker;
 
-use crate::{registers::Bar, threads::Threads};
+use crate::{fail_points, registers::Bar, threads::Threads};
 
 /// Frames a pass takes from the ring: one batch.
 const BUDGET: usize = 64;
@@ -28,6 +28,8 @@ pub(crate) type Event = IntrEvent<Threads>;
 pub(crate) struct Port {
     /// `em0`, in PCI order.
     pub(crate) name: Box<str>,
+    /// 0 for em0.
+    pub(crate) number: u16,
     /// Where it sits.
     pub(crate) address: PciAddress,
     /// The interrupt it was given.
@@ -45,13 +47,14 @@ pub(crate) struct Port {
 impl Port {
     pub(crate) fn new(
         name: &str,
+        number: u16,
         address: PciAddress,
         line: IrqLine,
         adapter: Arc<Adapter<Bar>>,
         event: Arc<Event>,
     ) -> Arc<Self> {
         let (handler, retired) = (Once::new(), SpinLock::new(None));
-        Arc::new(Self { name: name.into(), address, line, adapter, event, handler, retired })
+        Arc::new(Self { name: name.into(), number, address, line, adapter, event, handler, retired })
     }
 
     /// Puts the card's filter and forwarder on its line.
@@ -126,6 +129,7 @@ struct Forwarder {
 impl Handler for Forwarder {
     fn run(&mut self) -> Pass {
         let Self { port, rx, worker, batch } = self;
+        fail_points::at_pass(port.number);
         let link = port.adapter.service_link();
         let served = worker.pass(time::now(), |pass| {
             let served = rx.service(&port.adapter, BUDGET, pass.cache(), |packet| {

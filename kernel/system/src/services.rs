@@ -18,7 +18,7 @@ use router::Worker;
 
 use crate::{
     lines, net,
-    port::Port,
+    port::{Event, Port},
     power,
     threads::{self, Class, KernelCallouts, Thread},
 };
@@ -176,7 +176,9 @@ pub(crate) fn join(deadline: Instant) -> bool {
     }
     NETISRS.get().into_iter().flatten().for_each(threads::unpark);
     let mut all = true;
-    for event in lines::events() {
+    // Those of cards have been waited for; one that did not answer would use up the same time again.
+    let is_a_cards = |event: &Arc<Event>| ports().iter().any(|port| Arc::ptr_eq(&port.event, event));
+    for event in lines::events().into_iter().filter(|event| !is_a_cards(event)) {
         if let Err(wedged) = event.quiesce(deadline) {
             console::message(format_args!("shutdown: join threads: {wedged}\n"));
             all = false;

@@ -51,8 +51,8 @@ impl Quiesce for Card {
     }
 
     fn pending(&mut self) -> Pending {
-        // A device that is gone holds nothing that could still be waited for.
-        let received = self.port.adapter.rx_backlog().unwrap_or(0);
+        // A device that is gone holds nothing that could still be waited for, neither received nor unsent.
+        let Ok(received) = self.port.adapter.rx_backlog() else { return Pending::default() };
         let unsent = self.port.adapter.tx_backlog();
         if self.sealed && unsent == 0 {
             self.sent_at_drain = self.port.adapter.frames_on_wire();
