@@ -12,6 +12,8 @@ pub mod host;
 pub mod machine;
 pub mod prepare;
 pub mod progress;
+pub mod shutdown;
+pub mod siege;
 pub mod terminal;
 pub mod testbed;
 pub mod toolchain;

@@ -49,3 +49,15 @@ fn dispatch(line: &CommandLine) -> Result<()> {
         Some(Verb::Check(arguments)) => verb::check::run(arguments),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_in_itself() {
+        CommandLine::command().debug_assert();
+    }
+}

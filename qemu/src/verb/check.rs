@@ -5,6 +5,7 @@ mod documents;
 mod format;
 mod lints;
 mod model;
+mod reboot;
 mod unsafe_code;
 
 use anyhow::{Result, bail};
@@ -14,11 +15,13 @@ use sluice::{progress::Progress, workspace::Workspace};
 /// What `check` takes.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// Which checks to make; all but model checking, which takes minutes, unless given
+    /// Which checks to make; all but model checking and shutdowns, which take minutes, unless given
     #[arg(value_enum)]
     which: Vec<Check>,
     #[command(flatten)]
     models: model::Options,
+    #[command(flatten)]
+    reboot: reboot::Options,
 }
 
 /// The checks, in the order in which they are made: quick ones first.
@@ -38,6 +41,8 @@ enum Check {
     Loom,
     /// Model checking of the whole router's shutdown: random schedules, replayable
     Shuttle,
+    /// Shutdowns at random instants under traffic, in QEMU
+    Reboot,
 }
 
 /// The checks that are made when none is named.
@@ -50,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let which = if arguments.which.is_empty() { &DEFAULT } else { arguments.which.as_slice() };
     let mut failed = 0;
     for check in which {
-        if let Err(error) = make(*check, &arguments.models, &workspace, progress) {
+        if let Err(error) = make(*check, arguments, &workspace, progress) {
             progress.say(&format!("{error:#}"));
             failed += 1;
         }
@@ -62,7 +67,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn make(check: Check, models: &model::Options, workspace: &Workspace, progress: Progress) -> Result<()> {
+fn make(check: Check, arguments: &Arguments, workspace: &Workspace, progress: Progress) -> Result<()> {
+    let models = &arguments.models;
     match check {
         Check::Fmt => format::check(workspace, progress),
         Check::Deps => dependencies::check(workspace, progress),
@@ -71,6 +77,7 @@ fn make(check: Check, models: &model::Options, workspace: &Workspace, progress: 
         Check::Docs => documents::check(workspace, progress),
         Check::Loom => model::check(model::Checker::Loom, models, workspace, progress),
         Check::Shuttle => model::check(model::Checker::Shuttle, models, workspace, progress),
+        Check::Reboot => reboot::check(&arguments.reboot, workspace, progress),
     }
 }
 

@@ -6,9 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use ktest::console::{PANIC, RUNNING};
-use sluice::{build::Builder, guest::Guest, machine::Firmware, prepare, progress::Progress, workspace::Workspace};
+use anyhow::{Context, Result, anyhow, ensure};
+use ktest::console::RUNNING;
+use sluice::{
+    build::Builder, guest::Guest, machine::Firmware, prepare, progress::Progress, shutdown::Shutdown,
+    workspace::Workspace,
+};
 
 use crate::Books;
 
@@ -162,76 +165,7 @@ impl Router {
         let status = self.guest.wait_exit(PATIENCE)?;
         let transcript = self.transcript();
         ensure!(status.success(), "QEMU ended with {status}\n{transcript}");
-        check_shutdown(&transcript)?;
+        Shutdown::parse(&transcript)?.check_clean().with_context(|| transcript.clone())?;
         Ok(transcript)
-    }
-}
-
-/// Looks at what the console has shown of a shutdown, the last if there were several.
-fn check_shutdown(transcript: &str) -> Result<()> {
-    let shutdown = transcript.rfind("shutdown: claim...done").and_then(|start| transcript.get(start..));
-    let Some(shutdown) = shutdown else { bail!("no shutdown was announced:\n{transcript}") };
-    let stages = ["announce", "close ingress", "drain", "mask interrupts", "join threads", "stop DMA"];
-    let stages = stages.into_iter().chain(["tear down DMA", "bus mastering off", "park CPUs", "exit"]);
-    let mut wanted: Vec<String> = stages.map(|stage| format!("shutdown: {stage}...done")).collect();
-    wanted.extend(["0 tags, 0 maps, 0 memories", "unexplained 0", "shutdown: clean"].map(str::to_owned));
-    let mut position = 0;
-    for text in &wanted {
-        // The order matters for the stages; the rest is somewhere.
-        let from = if text.ends_with("...done") { position } else { 0 };
-        match shutdown.get(from..).unwrap_or_default().find(text) {
-            Some(at) => position = position.max(from + at),
-            None => bail!("the shutdown did not show {text:?}:\n{shutdown}"),
-        }
-    }
-    ensure!(!transcript.contains(PANIC), "the kernel panicked:\n{transcript}");
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CLEAN: &str = "\
-shutdown: poweroff requested by a command, 2 devices, ends within 51 seconds
-shutdown: claim...done (1 us)
-shutdown: announce...done (1 us)
-shutdown: close ingress...done (2 us)
-shutdown: drain...done (2 us)
-shutdown: mask interrupts...done (2 us)
-shutdown: join threads...done (2 us)
-shutdown: stop DMA...done (2 us)
-shutdown: tear down DMA: 0 tags, 0 maps, 0 memories
-shutdown: tear down DMA...done (2 us)
-shutdown: bus mastering off...done (2 us)
-shutdown: 1 other CPUs parked
-shutdown: park CPUs...done (2 us)
-shutdown: audit: total: received 1 = forwarded 1 + delivered 0; own 0 = sent 0 + delivered 0; unexplained 0
-shutdown: exit...done (2 us)
-shutdown: clean, 20 us
-";
-
-    #[test]
-    fn a_clean_shutdown_is_taken_for_one() {
-        check_shutdown(CLEAN).unwrap();
-    }
-
-    #[test]
-    fn each_stage_and_each_promise_counts() {
-        for line in CLEAN.lines().skip(1).filter(|line| !line.contains("other CPUs")) {
-            assert!(check_shutdown(&CLEAN.replace(line, "")).is_err(), "{line}");
-        }
-        assert!(check_shutdown(&CLEAN.replace("drain...done", "drain...forced")).is_err());
-        assert!(check_shutdown(&CLEAN.replace("0 maps", "3 maps")).is_err());
-        assert!(check_shutdown(&CLEAN.replace("unexplained 0", "unexplained 1")).is_err());
-        assert!(check_shutdown(&CLEAN.replace("clean", "forced")).is_err());
-        assert!(check_shutdown(&format!("{PANIC}x\n{CLEAN}")).is_err());
-    }
-
-    #[test]
-    fn stages_out_of_order_are_no_clean_shutdown() {
-        let mut lines: Vec<&str> = CLEAN.lines().collect();
-        lines.swap(5, 6);
-        assert!(check_shutdown(&lines.join("\n")).is_err());
     }
 }

@@ -17,3 +17,27 @@ pub const POWERING_OFF: &str = "Powering off...";
 
 /// The last line before a reset.
 pub const REBOOTING: &str = "Rebooting...";
+
+/// The last line before the CPUs stop and the machine stays on.
+pub const HALTED: &str = "The operating system has halted.";
+
+/// What each line about a shutdown begins with.
+pub const SHUTDOWN: &str = "shutdown: ";
+
+/// The stages of a shutdown, in order; each ends with a line of its name, three dots and how it went.
+pub const SHUTDOWN_STAGES: [&str; 11] = [
+    "claim",
+    "announce",
+    "close ingress",
+    "drain",
+    "mask interrupts",
+    "join threads",
+    "stop DMA",
+    "tear down DMA",
+    "bus mastering off",
+    "park CPUs",
+    "exit",
+];
+
+/// The stage whose line says that no card does DMA any more: from then on nothing leaves.
+pub const DMA_STOPPED: &str = "stop DMA";
