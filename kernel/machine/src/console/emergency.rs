@@ -11,7 +11,7 @@ use core::{
 
 use ksync::SpinLock;
 
-use super::{FLIGHT, HISTORY, QUEUE, QUEUE_SIZE, SCREEN, SERIAL, STALL_TRIES, flight};
+use super::{FLIGHT, HISTORY, QUEUE, QUEUE_SIZE, SCREEN, SERIAL, STALL_TRIES, flight, serial::Received};
 use crate::{
     kdb::{WORLD, me},
     time,
@@ -19,10 +19,11 @@ use crate::{
 
 /// Tries per lock before it is bypassed.
 const LOCK_TRIES: u32 = 1_000;
-/// How long a sender may take to finish its burst: 16 octets at 115200 bit/s are 1.4 ms.
-const BURST: Duration = Duration::from_millis(5);
+/// How long a sender may take to finish its burst. It hands 16 octets to an empty FIFO, which takes microseconds; an emulator's
+/// host may need longer to give its CPU time. Only a sender that is wedged, or that crashed itself, makes us wait so long.
+const BURST: Duration = Duration::from_millis(50);
 /// Looks at the line before the wait for a burst ends on a machine whose clock does not run yet.
-const BURST_LOOKS: u32 = 1_000_000;
+const BURST_LOOKS: u32 = 5_000_000;
 
 /// The sender is to pause.
 static HUSHED: AtomicBool = AtomicBool::new(false);
@@ -118,7 +119,10 @@ impl Emergency {
 
     /// Returns a typed octet if there is one; never waits.
     pub(crate) fn try_read() -> Option<u8> {
-        with(&SERIAL, super::serial::Serial::receive)
+        match with(&SERIAL, super::serial::Serial::receive)? {
+            Received::Octet(octet) => Some(octet),
+            Received::Break => None,
+        }
     }
 }
 

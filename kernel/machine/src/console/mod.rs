@@ -35,9 +35,12 @@ use self::{
     lines::LineWriter,
     ring::{History, Queue},
     screen::Screen,
-    serial::Serial,
+    serial::{Received, Serial},
 };
-use crate::hooks;
+use crate::{
+    hooks,
+    kdb::{self, BreakKeys},
+};
 
 /// Octets of the message buffer.
 const HISTORY_SIZE: usize = 64 * 1024;
@@ -55,13 +58,19 @@ const STALL_TRIES: u32 = 2_000_000;
 
 static QUEUE: SpinLock<Queue<QUEUE_SIZE>> = SpinLock::new(Queue::new());
 static HISTORY: SpinLock<History<HISTORY_SIZE>> = SpinLock::new(History::new());
-static INPUT: SpinLock<Queue<INPUT_SIZE>> = SpinLock::new(Queue::new());
+static INPUT: SpinLock<Input> = SpinLock::new(Input { octets: Queue::new(), keys: BreakKeys::new() });
 static SERIAL: SpinLock<Serial> = SpinLock::new(Serial::new());
 static SCREEN: SpinLock<Option<Screen>> = SpinLock::new(None);
 static SENDING: AtomicBool = AtomicBool::new(false);
 /// What the sender has taken from the queue and not yet sent.
 static FLIGHT: Flight = Flight::new();
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// What was typed and not yet read, and the watch for the debugger's key sequence.
+struct Input {
+    octets: Queue<INPUT_SIZE>,
+    keys: BreakKeys,
+}
 
 /// Prepares COM1 and the `log` backend; the first thing the kernel does. A machine without a serial port is fine.
 pub(crate) fn init_serial() {
@@ -166,18 +175,16 @@ fn emit(text: &[u8]) {
     }
     let mut idle = 0;
     while idle < STALL_TRIES {
+        emergency::wait_while_hushed();
+        let mut serial = SERIAL.lock();
+        // Under the lock, so that whoever finds the line unlocked knows exactly what has been sent.
         let left = text.get(FLIGHT.sent()..).unwrap_or_default();
         if left.is_empty() {
             return;
         }
-        emergency::wait_while_hushed();
-        let sent = {
-            let mut serial = SERIAL.lock();
-            let sent = serial.send(left);
-            // Under the lock: whoever finds the line unlocked knows exactly what has been sent.
-            FLIGHT.note_sent(sent);
-            sent
-        };
+        let sent = serial.send(left);
+        FLIGHT.note_sent(sent);
+        drop(serial);
         idle = if sent > 0 { 0 } else { idle + 1 };
         core::hint::spin_loop();
     }
@@ -192,24 +199,48 @@ fn emit(text: &[u8]) {
 #[must_use]
 pub fn try_read() -> Option<u8> {
     let mut octet = [0];
-    let mut input = INPUT.lock();
-    if input.pop(&mut octet) == 0 {
-        take_in(&mut input);
-        if input.pop(&mut octet) == 0 {
+    if INPUT.lock().octets.pop(&mut octet) == 0 {
+        let taken = take_in();
+        if INPUT.lock().octets.pop(&mut octet) == 0 {
+            taken.enter_if_asked();
             return None;
         }
+        taken.enter_if_asked();
     }
     Some(octet[0])
 }
 
-/// Moves what the serial line received into the input queue; returns whether that was anything. The queue stays locked
-/// all the while: an octet between line and queue could otherwise be overtaken by the next one, read on another CPU.
-fn take_in(input: &mut Queue<INPUT_SIZE>) -> bool {
-    let mut any = false;
-    while let Some(octet) = SERIAL.lock().receive() {
-        any |= input.push(&[octet]);
+/// What the serial line brought.
+struct Taken {
+    any: bool,
+    /// The key sequence or condition that asks for the debugger.
+    debugger: bool,
+}
+
+impl Taken {
+    /// With no lock held: the debugger sees the console as it is.
+    fn enter_if_asked(&self) {
+        if self.debugger {
+            kdb::enter(kdb::Reason::BreakSequence);
+        }
     }
-    any
+}
+
+/// Moves what the serial line received into the input queue. The queue stays locked all the while: an octet between line and
+/// queue could otherwise be overtaken by the next one, read on another CPU.
+fn take_in() -> Taken {
+    let mut taken = Taken { any: false, debugger: false };
+    let mut input = INPUT.lock();
+    while let Some(received) = SERIAL.lock().receive() {
+        match received {
+            Received::Octet(octet) => {
+                taken.debugger |= input.keys.push(octet);
+                taken.any |= input.octets.push(&[octet]);
+            }
+            Received::Break => taken.debugger = true,
+        }
+    }
+    taken
 }
 
 /// Lets the serial line interrupt on input (ISA IRQ 4); call it when [`on_serial_interrupt`] is wired to that vector.
@@ -222,10 +253,11 @@ pub fn enable_input_interrupt() {
 /// # Context
 /// Interrupt. Input beyond the queue's 256 octets is dropped, as a terminal does.
 pub fn on_serial_interrupt() {
-    let any = take_in(&mut INPUT.lock());
-    if any {
+    let taken = take_in();
+    if taken.any {
         hooks::console_input();
     }
+    taken.enter_if_asked();
 }
 
 /// Takes in text that was typed elsewhere (a keyboard) as if the serial line had received it, and wakes the reader.
@@ -233,7 +265,7 @@ pub fn on_serial_interrupt() {
 /// # Context
 /// Interrupt or thread. Input beyond the queue's 256 octets is dropped, as a terminal does.
 pub fn type_in(octets: &[u8]) {
-    let any = INPUT.lock().push(octets);
+    let any = INPUT.lock().octets.push(octets);
     if any {
         hooks::console_input();
     }

@@ -13,6 +13,14 @@ const COM1: u16 = 0x3F8;
 /// The transmitter FIFO; filled only when empty.
 const FIFO: usize = 16;
 
+/// What came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    Octet(u8),
+    /// The other side held the line low for longer than a character.
+    Break,
+}
+
 /// The serial line; absent until [`Serial::init`] found it.
 #[derive(Debug)]
 pub(super) struct Serial {
@@ -87,8 +95,12 @@ impl Serial {
     }
 
     /// Returns a received octet, if there is one.
-    pub(super) fn receive(&mut self) -> Option<u8> {
-        self.uart.as_mut()?.try_receive_byte().ok()
+    pub(super) fn receive(&mut self) -> Option<Received> {
+        let uart = self.uart.as_mut()?;
+        let octet = uart.try_receive_byte().ok()?;
+        // A BREAK condition reads as a zero, and the status that belongs to it was read with it.
+        let was_break = octet == 0 && uart.lsr().contains(LSR::BREAK_INTERRUPT);
+        Some(if was_break { Received::Break } else { Received::Octet(octet) })
     }
 
     /// Lets the port interrupt when an octet has arrived.

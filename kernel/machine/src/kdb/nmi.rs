@@ -15,7 +15,7 @@ use super::{
     stop::{Claim, Purpose},
 };
 use crate::{
-    apic, console, cpu, ipi, panic, percpu, time,
+    apic, console, cpu, gdt, ipi, panic, percpu, time,
     trap::{self, TrapFrame},
 };
 
@@ -86,7 +86,7 @@ pub(crate) fn stop_for_good() -> usize {
 pub(crate) fn resume_others() {
     let own = me();
     console::speak();
-    WORLD.release(own, others(own), (time::now() + LEFTOVER).as_nanos());
+    WORLD.release(own, percpu::online(), (time::now() + LEFTOVER).as_nanos());
 }
 
 /// Waits if the world belongs to another CPU, with `frame` as this CPU's registers.
@@ -101,6 +101,7 @@ pub(crate) fn hold(frame: &TrapFrame) {
 /// Decides what an NMI is; answers whether it has been dealt with. False: nobody asked for it.
 pub(crate) fn arrived(frame: &mut TrapFrame) -> bool {
     let own = me();
+    gdt::turn_nmi_stack(own, core::ptr::from_mut(frame).addr() as u64, frame.rsp);
     match WORLD.owner() {
         Some((owner, _)) if owner != own => {
             // A CPU that is about to report a trap of its own must come to write it down; it looks at the world itself.

@@ -138,14 +138,14 @@ impl Stopper {
         }
     }
 
-    /// Gives the world back: everybody goes on. An NMI may still be on its way to one of `asked`; until `leftovers_until`
+    /// Gives the world back: everybody goes on. An NMI may still be on its way to one of `cpus`; until `leftovers_until`
     /// (nanoseconds since boot) it means nothing.
-    pub(crate) fn release(&self, me: CpuId, asked: impl Iterator<Item = CpuId>, leftovers_until: u64) {
+    pub(crate) fn release(&self, me: CpuId, cpus: impl Iterator<Item = CpuId>, leftovers_until: u64) {
         let word = self.word();
         if word.owner.is_none_or(|(owner, _)| owner != me) {
             return;
         }
-        for cpu in asked {
+        for cpu in cpus {
             // ORDERING: relaxed; published by the release below.
             self.held(cpu).leftover_until.store(leftovers_until, Ordering::Relaxed);
         }
