@@ -99,7 +99,7 @@ fn an_allocation_that_cannot_fail_ends_in_a_clear_panic() {
 
 #[test]
 fn a_panic_shows_its_message_and_place() {
-    panics("panic", &["panic: the answer is 42", "fatal.rs:", "current thread          = boot", "stack backtrace:"]);
+    panics("panic", &["panic: the answer is 42", "fatal.rs:", "current process         = boot", "stack backtrace:"]);
 }
 
 #[test]

@@ -68,6 +68,12 @@ pub(crate) fn everywhere(job: Job, limit: Duration) -> Result<(), String> {
     Err(format!("{} of {expected} other processors did the job within {limit:?}", done()))
 }
 
+/// Whether every other processor has done the job of [`start`].
+pub(crate) fn is_done() -> bool {
+    // ORDERING: acquire pairs with the release in `enter`.
+    DONE.load(Ordering::Acquire) == others().count() as u32
+}
+
 /// Every processor but the executing one.
 pub(crate) fn others() -> impl Iterator<Item = CpuId> {
     let own = percpu::current_cpu();

@@ -13,7 +13,9 @@ extern crate alloc;
 #[macro_use]
 mod harness;
 mod access;
+mod crash;
 mod crew;
+mod debugger;
 mod end;
 mod fatal;
 mod input;
@@ -22,6 +24,7 @@ mod memory;
 mod nics;
 mod processors;
 mod scenario;
+mod survive;
 mod threads;
 mod traps;
 

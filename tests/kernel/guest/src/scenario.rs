@@ -2,7 +2,7 @@
 
 use machine::boot::BootRecord;
 
-use crate::{access, end, fatal, harness, input, kept, memory, nics, processors, threads, traps};
+use crate::{access, crash, debugger, end, fatal, harness, input, kept, memory, nics, processors, threads, traps};
 
 /// What a boot is for; it never returns.
 type Scenario = fn(&'static BootRecord) -> !;
@@ -17,6 +17,14 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("restart", end::restart),
     ("kept", kept::run),
     ("failing-test", failing_test),
+    ("crash-at-once", crash::at_once),
+    ("crash-amid", crash::amid),
+    ("crash-after-parking", crash::after_parking),
+    ("crash-during-parking", crash::during_parking),
+    ("crash-hook-locks", crash::hook_locks),
+    ("crash-restart", crash::restart_after),
+    ("debugger", debugger::run),
+    ("debugger-entries", debugger::entries),
     ("endless", fatal::endless),
     ("write-code", fatal::write_code),
     ("execute-data", fatal::execute_data),
