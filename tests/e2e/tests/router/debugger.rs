@@ -88,7 +88,7 @@ fn every_command_of_the_debugger_answers() -> Result<()> {
         ("show arp", &["10.0.1.2", "em0", "2 entries"]),
         ("show route", &["10.0.2.0/24", "em1"]),
         ("show netisr", &["dispatch direct"]),
-        ("show audit", &["unexplained 0"]),
+        ("show audit", &["forwarded", "unexplained                                 0"]),
         ("show pcpu", &["apic id", "(console)"]),
         ("show callout", &["system::services::", " ms"]),
         ("show locks", &["free  heap", "free  em0 transmit ring", "free  arp", "free  sched run queue 0"]),
