@@ -5,6 +5,7 @@
 //! images are found again by the content they were made of.
 
 use std::{
+    env,
     fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
@@ -13,9 +14,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use ::symbols::{Table, attached};
 use anyhow::{Context, Result};
 
-use crate::{machine::Firmware, prepare, progress::Progress, toolchain::Toolchain, workspace::Workspace};
+use crate::{machine::Firmware, prepare, progress::Progress, symbols, toolchain::Toolchain, workspace::Workspace};
 
 /// The target the kernel is built for.
 const TARGET: &str = "x86_64-unknown-none";
@@ -23,8 +25,8 @@ const TARGET: &str = "x86_64-unknown-none";
 /// What cargo needs to build the library for the bare machine along with the kernel.
 const BUILD_STD: &[&str] = &["-Zbuild-std=core,alloc", "-Zbuild-std-features=compiler-builtins-mem"];
 
-/// Frame pointers are what backtraces of the kernel follow.
-const KERNEL_RUSTFLAGS: &str = "-C force-frame-pointers=yes";
+/// Frame pointers are what backtraces of the kernel follow; the build id tells which symbols and which dump belong to it.
+const KERNEL_RUSTFLAGS: &str = "-C force-frame-pointers=yes -C link-arg=--build-id=sha1";
 
 /// How many images are kept at most, and for how long each is safe from being removed.
 const KEPT_IMAGES: usize = 64;
@@ -111,35 +113,67 @@ impl Builder {
         built.clone().map_err(anyhow::Error::msg)
     }
 
-    /// Returns a disk image of `kernel` and the configuration `config`; made now unless one of the same content exists.
+    /// Returns a disk image of `kernel`, its symbols and the configuration `config`; made now unless one of the same content
+    /// exists.
+    ///
+    /// # Errors
+    /// When the image tool does not build or fails, or no symbol table can be made of the kernel.
+    pub fn image(&self, kernel: &Path, config: &[u8], firmware: Firmware) -> Result<PathBuf> {
+        let _lock = lock(&self.workspace)?;
+        self.image_with(kernel, &attached::join(config, &self.symbols(kernel)?), firmware)
+    }
+
+    /// As [`image`](Self::image), of exactly this ramdisk: for tests of what the kernel makes of a bad one.
     ///
     /// # Errors
     /// When the image tool does not build or fails.
-    pub fn image(&self, kernel: &Path, config: &[u8], firmware: Firmware) -> Result<PathBuf> {
+    pub fn image_of_ramdisk(&self, kernel: &Path, ramdisk: &[u8], firmware: Firmware) -> Result<PathBuf> {
         let _lock = lock(&self.workspace)?;
+        self.image_with(kernel, ramdisk, firmware)
+    }
+
+    fn image_with(&self, kernel: &Path, ramdisk: &[u8], firmware: Firmware) -> Result<PathBuf> {
         let tool = self.image_tool()?;
         let folder = self.workspace.folder("images")?;
-        let image = folder.join(format!("{}-{}.img", content_key(&[kernel, &tool], config)?, firmware.name()));
+        let image = folder.join(format!("{}-{}.img", content_key(&[kernel, &tool], ramdisk)?, firmware.name()));
         if let Ok(file) = File::open(&image) {
             // The time of its last use keeps it from being removed; failing to note that costs a rebuild at most.
             let _ = file.set_modified(SystemTime::now());
             return Ok(image);
         }
-        let config_file = image.with_extension("toml");
-        fs::write(&config_file, config).with_context(|| format!("cannot write {}", config_file.display()))?;
-        self.run_image_tool(&tool, kernel, &config_file, &image, firmware)?;
+        self.run_image_tool(&tool, kernel, ramdisk, &image, firmware)?;
         remove_old_images(&folder);
         Ok(image)
     }
 
-    /// Writes a disk image of `kernel` and the file `config` to `out`.
+    /// Writes a disk image of `kernel`, its symbols and the configuration `config` to `out`.
     ///
     /// # Errors
-    /// When the image tool does not build or fails.
-    pub fn image_file(&self, kernel: &Path, config: &Path, out: &Path, firmware: Firmware) -> Result<()> {
+    /// When the image tool does not build or fails, or no symbol table can be made of the kernel.
+    pub fn image_file(&self, kernel: &Path, config: &[u8], out: &Path, firmware: Firmware) -> Result<()> {
         let _lock = lock(&self.workspace)?;
         let tool = self.image_tool()?;
-        self.run_image_tool(&tool, kernel, config, out, firmware)
+        self.run_image_tool(&tool, kernel, &attached::join(config, &self.symbols(kernel)?), out, firmware)
+    }
+
+    /// Returns the symbol table of `kernel`, kept beside it until either the kernel or this program changes.
+    ///
+    /// # Errors
+    /// When the file is no kernel with symbols, lines and a build id.
+    pub fn symbols(&self, kernel: &Path) -> Result<Vec<u8>> {
+        let kept = kernel.with_extension("symbols");
+        let time = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+        let made_by = env::current_exe().ok().and_then(|program| time(&program));
+        let is_newest = time(&kept) >= time(kernel).max(made_by);
+        let id = symbols::build_id_of(kernel)?;
+        let is_of_kernel = |bytes: &Vec<u8>| Table::parse(bytes).is_ok_and(|table| table.build_id() == id);
+        if let Some(table) = fs::read(&kept).ok().filter(|bytes| is_newest && is_of_kernel(bytes)) {
+            return Ok(table);
+        }
+        let table = symbols::table_of(&self.workspace, kernel)?;
+        // The next build makes it again if it cannot be kept.
+        let _ = fs::write(&kept, &table);
+        Ok(table)
     }
 
     /// Builds the image tool, once for each process.
@@ -157,15 +191,17 @@ impl Builder {
         Ok(self.workspace.target("image").join("release").join("image"))
     }
 
-    fn run_image_tool(&self, tool: &Path, kernel: &Path, config: &Path, out: &Path, firmware: Firmware) -> Result<()> {
-        // The firmware reads the kernel sector by sector: line tables, which nobody reads in there, would make the boot five
-        // times as long. Symbols stay.
-        let packed = self.workspace.folder("tmp")?.join("packed-kernel");
+    fn run_image_tool(&self, tool: &Path, kernel: &Path, ramdisk: &[u8], out: &Path, firmware: Firmware) -> Result<()> {
+        // The firmware reads the kernel sector by sector: the debugger's tables would make the boot five times as long. What
+        // the kernel needs of them is in the ramdisk, in a tenth of the space.
+        let folder = self.workspace.folder("tmp")?;
+        let (packed, ramdisk_file) = (folder.join("packed-kernel"), folder.join("ramdisk"));
         let mut strip = Command::new(self.toolchain.objcopy());
-        strip.arg("--strip-debug").arg(kernel).arg(&packed);
+        strip.arg("--strip-all").arg(kernel).arg(&packed);
         self.progress.run("Packing the kernel", &mut strip)?;
+        fs::write(&ramdisk_file, ramdisk).with_context(|| format!("cannot write {}", ramdisk_file.display()))?;
         let mut command = Command::new(tool);
-        command.arg("--kernel").arg(&packed).arg("--config").arg(config).arg("--out").arg(out);
+        command.arg("--kernel").arg(&packed).arg("--ramdisk").arg(&ramdisk_file).arg("--out").arg(out);
         command.arg(format!("--{}", firmware.name())).env("TMPDIR", self.workspace.folder("tmp")?);
         self.progress.run("Making the disk image", &mut command)
     }
@@ -180,12 +216,12 @@ pub(crate) fn lock(workspace: &Workspace) -> Result<File> {
 }
 
 /// Returns a name made of the content of everything that goes into an image.
-fn content_key(files: &[&Path], config: &[u8]) -> Result<String> {
+fn content_key(files: &[&Path], ramdisk: &[u8]) -> Result<String> {
     // Two differently begun sums make a chance collision of two images as good as impossible.
     let mut sums = [DefaultHasher::new(), DefaultHasher::new()];
     "second".hash(&mut sums[1]);
     let contents = files.iter().map(|path| fs::read(path).with_context(|| format!("cannot read {}", path.display())));
-    for content in contents.chain([Ok(config.to_vec())]) {
+    for content in contents.chain([Ok(ramdisk.to_vec())]) {
         let content = content?;
         sums.iter_mut().for_each(|sum| content.hash(sum));
     }
@@ -201,7 +237,6 @@ fn remove_old_images(folder: &Path) {
     aged.sort_by(|a, b| b.cmp(a));
     for (used, path) in aged.into_iter().skip(KEPT_IMAGES) {
         if used.elapsed().is_ok_and(|age| age > SAFE_AGE) {
-            let _ = fs::remove_file(path.with_extension("toml"));
             let _ = fs::remove_file(path);
         }
     }
@@ -236,7 +271,6 @@ mod tests {
         for index in 0..KEPT_IMAGES + 3 {
             let image = folder.join(format!("{index:03}.img"));
             let file = File::create(&image).unwrap();
-            fs::write(image.with_extension("toml"), "").unwrap();
             // The first four are old; one of them is still among those kept.
             if index < 4 {
                 file.set_modified(old - Duration::from_secs(index as u64)).unwrap();
@@ -244,8 +278,8 @@ mod tests {
         }
         remove_old_images(&folder);
         let left = |name: &str| folder.join(name).exists();
-        assert!(left("000.img") && left("000.toml"));
-        assert!(!left("001.img") && !left("002.img") && !left("003.img") && !left("003.toml"));
+        assert!(left("000.img"));
+        assert!(!left("001.img") && !left("002.img") && !left("003.img"));
         assert!(left("004.img"));
         fs::remove_dir_all(folder).unwrap();
     }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+pub mod gdb;
 pub mod guest;
 pub mod host;
 pub mod machine;
@@ -14,6 +15,7 @@ pub mod prepare;
 pub mod progress;
 pub mod shutdown;
 pub mod siege;
+pub mod symbols;
 pub mod terminal;
 pub mod testbed;
 pub mod toolchain;

@@ -45,13 +45,15 @@ impl Firmware {
 }
 
 /// Where the first serial port of the machine leads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Serial {
     /// QEMU's standard input and output, as bytes (for [`Guest`](crate::guest::Guest)).
     #[default]
     Bytes,
     /// The terminal, together with QEMU's own monitor behind Ctrl-A (for people).
     Terminal,
+    /// A socket of this path, and a file of that name with `.log` appended that keeps what is shown.
+    Socket(PathBuf),
 }
 
 /// A virtual machine.
@@ -71,8 +73,12 @@ pub struct Machine {
     pub nics: Vec<Nic>,
     /// The first serial port.
     pub serial: Serial,
+    /// A socket on which the second serial port waits for somebody; without one there is no such port.
+    pub second_serial: Option<PathBuf>,
     /// A socket that QEMU connects its machine protocol (QMP) to.
     pub monitor: Option<PathBuf>,
+    /// A socket on which QEMU's own stub waits for gdb; the machine does not start before gdb lets it.
+    pub debugger: Option<PathBuf>,
     /// Whether the guest can end QEMU through [`ktest::DEBUG_EXIT_PORT`].
     pub debug_exit: bool,
     /// Whether a reset starts the machine again; otherwise it ends QEMU.
@@ -93,7 +99,9 @@ impl Default for Machine {
             accelerator: None,
             nics: Vec::new(),
             serial: Serial::default(),
+            second_serial: None,
             monitor: None,
+            debugger: None,
             debug_exit: false,
             restarts: true,
             namespace: None,

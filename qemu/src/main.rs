@@ -25,6 +25,8 @@ struct CommandLine {
 enum Verb {
     /// Boots the router with your own configuration and wiring, with its console on this terminal
     Run(verb::run::Arguments),
+    /// As `run`, stopped at the kernel's first instruction, with gdb on this terminal
+    Gdb(verb::run::Arguments),
     /// Writes a bootable raw disk image with your configuration
     Image(verb::image::Arguments),
     /// Checks the source: format, lints, dependencies, unsafe code, documents, model checking
@@ -45,6 +47,7 @@ fn dispatch(line: &CommandLine) -> Result<()> {
     match &line.verb {
         None => verb::demo::run(&line.demo),
         Some(Verb::Run(arguments)) => verb::run::run(arguments),
+        Some(Verb::Gdb(arguments)) => verb::gdb::run(arguments),
         Some(Verb::Image(arguments)) => verb::image::run(arguments),
         Some(Verb::Check(arguments)) => verb::check::run(arguments),
     }

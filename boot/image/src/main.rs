@@ -1,9 +1,9 @@
-//! `image`: packs a kernel and its configuration into a bootable raw disk image.
+//! `image`: packs a kernel and its ramdisk into a bootable raw disk image.
 //!
 //! A host tool of its own, and not part of the runner, because the `bootloader` crate builds its stages by nested
 //! cargo calls: the runner builds this package once, in a target folder of its own, and host tests never wait for it.
-//! The configuration travels as the bootloader's ramdisk, byte for byte, so the kernel parses the same text that
-//! the user wrote.
+//! The ramdisk begins with the configuration, byte for byte, so the kernel parses the same text that the user wrote; what the
+//! runner puts behind it (the kernel's symbols) is between the runner and the kernel.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,7 @@ use bootloader::{BootConfig, DiskImageBuilder};
 use bootloader_boot_config::LevelFilter;
 use clap::Parser;
 
-/// Packs a kernel and its configuration into a bootable raw disk image.
+/// Packs a kernel and its ramdisk into a bootable raw disk image.
 #[derive(Parser, Debug)]
 #[command(version, about)]
 #[command(group(clap::ArgGroup::new("firmware").required(true).args(["bios", "uefi"])))]
@@ -25,9 +25,9 @@ struct Arguments {
     /// The kernel, an ELF executable for the bare machine.
     #[arg(long, value_name = "ELF")]
     kernel: PathBuf,
-    /// The configuration the kernel finds as its ramdisk.
+    /// What the kernel finds as its ramdisk: the configuration, and whatever follows it.
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    ramdisk: PathBuf,
     /// Where the image is written.
     #[arg(long, value_name = "IMG")]
     out: PathBuf,
@@ -42,11 +42,11 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     check_is_elf(&arguments.kernel)?;
-    ensure!(arguments.config.is_file(), "no configuration at {}", arguments.config.display());
+    ensure!(arguments.ramdisk.is_file(), "no ramdisk at {}", arguments.ramdisk.display());
     let mut builder = DiskImageBuilder::new(arguments.kernel.clone());
     // The boot loader's BIOS stages hang over a ramdisk without octets. The kernel says that it has no configuration.
-    if fs::metadata(&arguments.config).is_ok_and(|config| config.len() > 0) {
-        builder.set_ramdisk(arguments.config.clone());
+    if fs::metadata(&arguments.ramdisk).is_ok_and(|ramdisk| ramdisk.len() > 0) {
+        builder.set_ramdisk(arguments.ramdisk.clone());
     }
     builder.set_boot_config(&boot_config());
 

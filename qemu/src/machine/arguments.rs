@@ -41,7 +41,7 @@ impl Machine {
         line.add("-vga", "std");
         line.add("-display", "none");
         self.add_disk(&mut line, image)?;
-        self.add_serial(&mut line);
+        self.add_serial(&mut line)?;
         for (index, nic) in self.nics.iter().enumerate() {
             nic.add_to(&mut line, index)?;
         }
@@ -70,20 +70,41 @@ impl Machine {
         Ok(())
     }
 
-    fn add_serial(&self, line: &mut Line) {
-        match self.serial {
+    fn add_serial(&self, line: &mut Line) -> Result<()> {
+        match &self.serial {
             Serial::Bytes => {
                 line.add("-chardev", "stdio,id=console,signal=off");
                 line.add("-serial", "chardev:console");
             }
             Serial::Terminal => line.add("-serial", "mon:stdio"),
+            Serial::Socket(path) => {
+                let path = doubled_commas(path)?;
+                let socket = listening("console", &path);
+                line.add("-chardev", format!("{socket},logfile={path}.log"));
+                line.add("-serial", "chardev:console");
+            }
+        }
+        if let Some(path) = &self.second_serial {
+            line.add("-chardev", listening("second", &doubled_commas(path)?));
+            line.add("-serial", "chardev:second");
         }
         if let Some(path) = &self.monitor {
             let mut monitor = OsString::from("unix:");
             monitor.push(path);
             line.add("-qmp", monitor);
         }
+        if let Some(path) = &self.debugger {
+            line.add("-chardev", listening("debugger", &doubled_commas(path)?));
+            line.add("-gdb", "chardev:debugger");
+            line.0.push("-S".into());
+        }
+        Ok(())
     }
+}
+
+/// Returns the character device of a socket that QEMU makes and for which it does not wait.
+fn listening(id: &str, path: &str) -> String {
+    format!("socket,id={id},path={path},server=on,wait=off")
 }
 
 impl Board {
@@ -191,6 +212,25 @@ mod tests {
         assert!(line.contains("-object filter-dump,id=dump0,netdev=net0,file=x.pcap"), "{line}");
         assert!(line.contains("-serial mon:stdio"), "{line}");
         assert!(line.ends_with("-device isa-debug-exit,iobase=0xf4,iosize=0x04 -no-reboot -s"), "{line}");
+    }
+
+    #[test]
+    fn a_machine_for_a_debugger_waits_for_it() {
+        let machine = Machine {
+            serial: Serial::Socket("c,1".into()),
+            second_serial: Some("s".into()),
+            debugger: Some("d".into()),
+            ..tcg()
+        };
+        let line = line(&machine);
+        assert!(
+            line.ends_with(
+                "-chardev socket,id=console,path=c,,1,server=on,wait=off,logfile=c,,1.log -serial chardev:console \
+             -chardev socket,id=second,path=s,server=on,wait=off -serial chardev:second \
+             -chardev socket,id=debugger,path=d,server=on,wait=off -gdb chardev:debugger -S"
+            ),
+            "{line}"
+        );
     }
 
     #[test]

@@ -25,12 +25,12 @@ pub(crate) struct Arguments {
 
 /// Writes the image.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    super::read_config(&arguments.config)?;
+    let (_, config) = super::read_config(&arguments.config)?;
     let firmware = if arguments.uefi { Firmware::Uefi } else { Firmware::Bios };
     let progress = Progress::new();
     let builder = Builder::new(&Workspace::find(), progress)?;
     let kernel = builder.kernel()?;
-    builder.image_file(&kernel, &arguments.config, &arguments.out, firmware)?;
+    builder.image_file(&kernel, &config, &arguments.out, firmware)?;
     progress.say(&format!("{}: ready to boot ({})", arguments.out.display(), firmware.name()));
     Ok(())
 }

@@ -40,6 +40,11 @@ const FORBIDDEN: &[Forbidden] = &[
     Forbidden { who: "sched", what: &["machine", "drivers/", "net/"], why: "it is plugged into the machine" },
     Forbidden { who: "bus_dma", what: &["machine", "drivers/"], why: "it is plugged into the machine" },
     Forbidden { who: "crashdump", what: &["kernel/", "drivers/", "net/"], why: "host and kernel share it" },
+    Forbidden {
+        who: "kernel/symbols",
+        what: &["kernel/", "drivers/", "net/", "boot/", "qemu"],
+        why: "host and kernel share it, and panics use it",
+    },
     Forbidden { who: "boot/config", what: &["kernel/", "drivers/"], why: "host and kernel share it" },
     Forbidden {
         who: "kernel/",
@@ -65,6 +70,8 @@ const RESERVED: &[Reserved] = &[
     Reserved { what: "spin", who: &["ksync"] },
     Reserved { what: "pci_types", who: &["pci", "machine"] },
     Reserved { what: "bootloader", who: &["image"] },
+    Reserved { what: "gimli", who: &["sluice"] },
+    Reserved { what: "object", who: &["sluice"] },
 ];
 
 /// Our crates, what each depends on itself, and in which folder it is.
