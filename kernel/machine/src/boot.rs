@@ -2,6 +2,7 @@
 //!
 //! - [`LOADER_CONFIG`]: what this kernel asks of the loader: everything in the upper half, physical memory at a fixed offset.
 //! - [`BootRecord`]: our own copy of the loader's answers (memory map, ACPI root, the configuration file as bytes).
+//! - [`symbols`]: the kernel's symbol and line table, which follows the configuration, and [`build_id`].
 //! - [`bring_up`]: console, traps, memory, protections, interrupt stacks: the machine's share of the boot.
 //! - [`stage`]: prints `[ 1/12] serial console` so that the last line on the screen says what was being tried.
 //!
@@ -15,9 +16,14 @@ use bootloader_api::{
     info::{MemoryRegion, MemoryRegionKind},
 };
 use ksync::{Once, cpu::CpuId};
+use symbols::{
+    Table,
+    attached::{self, Damaged},
+    build_id::BuildId,
+};
 
 use crate::{
-    console, cpu,
+    console, cpu, elf,
     frame::{self, FRAME_SIZE, FrameError},
     gdt::{self, GdtError},
     heap, idt, kdb, paging,
@@ -37,6 +43,7 @@ pub const LOADER_CONFIG: BootloaderConfig = {
     let mut config = BootloaderConfig::new_default();
     config.kernel_stack_size = BOOT_STACK_SIZE;
     config.mappings.physical_memory = Some(Mapping::FixedAddress(paging::PHYSICAL_BASE));
+    config.mappings.kernel_base = Mapping::FixedAddress(paging::IMAGE_BASE);
     config.mappings.dynamic_range_start = Some(paging::LOADER_START);
     config.mappings.dynamic_range_end = Some(paging::LOADER_END);
     config
@@ -77,6 +84,9 @@ pub struct BootRecord {
     pub rsdp: Option<u64>,
     /// The configuration file, exactly as written into the image; empty if the image has none.
     pub ramdisk: &'static [u8],
+    /// The configuration and what follows it.
+    pub(crate) ramdisk_file: &'static [u8],
+    symbols: Result<Option<&'static [u8]>, Damaged>,
     /// What is added to an address in the kernel file to get the address it runs at.
     pub image_offset: u64,
     /// Physical address and length of the kernel file in memory.
@@ -96,6 +106,8 @@ impl BootRecord {
 }
 
 static RECORD: Once<BootRecord> = Once::new();
+static SYMBOLS: Once<Table<'static>> = Once::new();
+static BUILD_ID: Once<BuildId> = Once::new();
 static STAGE: AtomicU32 = AtomicU32::new(0);
 static STAGES: AtomicU32 = AtomicU32::new(0);
 
@@ -103,6 +115,25 @@ static STAGES: AtomicU32 = AtomicU32::new(0);
 #[must_use]
 pub fn record() -> Option<&'static BootRecord> {
     RECORD.get()
+}
+
+/// Returns the kernel's symbol and line table; `None` if the image carries none of this very kernel. Its addresses are those
+/// of the kernel's file: [`image_offset`] less than those at run time. Any context.
+#[must_use]
+pub fn symbols() -> Option<&'static Table<'static>> {
+    SYMBOLS.get()
+}
+
+/// Returns what is added to an address in the kernel's file to get the address it runs at; 0 before [`bring_up`]. Any context.
+#[must_use]
+pub fn image_offset() -> u64 {
+    record().map_or(0, |record| record.image_offset)
+}
+
+/// Returns which build of the kernel this is; `None` before [`bring_up`]. Any context.
+#[must_use]
+pub fn build_id() -> Option<BuildId> {
+    BUILD_ID.get().copied()
 }
 
 /// Says how many stages the boot will print.
@@ -138,6 +169,18 @@ pub fn bring_up(info: &'static mut BootInfo) -> Result<&'static BootRecord, Boot
     let phys_offset = info.physical_memory_offset.into_option().ok_or(BootError::NoPhysicalMapping)?;
     let framebuffer = info.framebuffer.take();
     let record = RECORD.call_once(|| capture(info));
+    // SAFETY: the loader maps all of physical memory at this offset.
+    if let Some(id) = unsafe { find_build_id(record, phys_offset) } {
+        BUILD_ID.call_once(|| id);
+    }
+    match find_symbols(record.symbols, build_id()) {
+        Ok(Some(table)) => {
+            SYMBOLS.call_once(|| table);
+            log::info!("symbols: {} of build {}", table.len(), table.build_id());
+        }
+        Ok(None) => log::info!("symbols: none in the image"),
+        Err(why) => log::warn!("symbols: not used, {why}"),
+    }
 
     stage("physical memory");
     // SAFETY: the loader maps all of physical memory writable at this offset, and nobody has been given any of it yet; this runs once.
@@ -173,17 +216,45 @@ fn capture(info: &BootInfo) -> BootRecord {
         },
         _ => &[],
     };
+    let parts = attached::split(ramdisk);
     BootRecord {
         ranges,
         range_count,
         dropped_ranges,
         rsdp: info.rsdp_addr.into_option(),
-        ramdisk,
+        ramdisk: parts.configuration,
+        ramdisk_file: ramdisk,
+        symbols: parts.table,
         image_offset: info.kernel_image_offset,
         image_file: (info.kernel_addr, info.kernel_len),
         stack_bottom: info.kernel_stack_bottom,
         stack_len: info.kernel_stack_len,
     }
+}
+
+/// Finds the build id that the linker left in the kernel's file.
+///
+/// # Safety
+/// All of physical memory is mapped at `phys_offset`.
+unsafe fn find_build_id(record: &BootRecord, phys_offset: u64) -> Option<BuildId> {
+    let (start, len) = record.image_file;
+    let start = core::ptr::with_exposed_provenance(phys_offset.checked_add(start)? as usize);
+    // SAFETY: the loader keeps the file in memory it never calls usable, inside the caller's mapping; nobody writes it.
+    let file: &'static [u8] = unsafe { core::slice::from_raw_parts(start, len as usize) };
+    elf::Image::parse(file, record.image_offset)?.notes(file).find_map(BuildId::in_notes)
+}
+
+/// Opens the symbol table of the kernel `running`; an image may carry none.
+fn find_symbols<'a>(
+    attached: Result<Option<&'a [u8]>, Damaged>,
+    running: Option<BuildId>,
+) -> Result<Option<Table<'a>>, &'static str> {
+    let Some(bytes) = attached.map_err(|Damaged| "the table in the image is damaged")? else { return Ok(None) };
+    let table = Table::parse(bytes).map_err(|_| "the table in the image is of another format")?;
+    if running.is_some_and(|running| running != table.build_id()) {
+        return Err("the table in the image is of another build");
+    }
+    Ok(Some(table))
 }
 
 /// Writes the usable regions into `out`, whole frames only, ascending, neighbours joined; returns how many fit and how many not.
@@ -214,8 +285,9 @@ fn collect_usable(regions: &[MemoryRegion], out: &mut [UsableRange]) -> (usize, 
 #[cfg(test)]
 mod tests {
     use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
+    use symbols::{attached::Damaged, build_id::BuildId, write::Builder};
 
-    use super::{UsableRange, collect_usable};
+    use super::{UsableRange, collect_usable, find_symbols};
 
     fn region(start: u64, end: u64, kind: MemoryRegionKind) -> MemoryRegion {
         MemoryRegion { start, end, kind }
@@ -233,6 +305,21 @@ mod tests {
         assert_eq!(collect_usable(&regions, &mut out), (2, 0));
         assert_eq!(out[0], UsableRange { start: 0x2000, end: 0x9_f000 });
         assert_eq!(out[1], UsableRange { start: 0x10_0000, end: 0x20_0000 });
+    }
+
+    #[test]
+    fn symbols_are_taken_only_whole_and_of_the_running_kernel() {
+        let id = |octet| BuildId::new(&[octet; 20]);
+        let mut builder = Builder::default();
+        builder.symbol(0x1000, 16, "kmain::boot");
+        let table = builder.finish(id(1).expect("20 octets")).expect("a small table");
+        let found = |running| find_symbols(Ok(Some(&table)), running);
+        assert_eq!(found(id(1)).ok().flatten().map(|table| table.len()), Some(1));
+        assert_eq!(found(None).ok().flatten().map(|table| table.len()), Some(1));
+        assert!(found(id(2)).is_err_and(|why| why.contains("another build")));
+        assert!(find_symbols(Ok(None), id(1)).is_ok_and(|table| table.is_none()));
+        assert!(find_symbols(Ok(Some(b"something")), id(1)).is_err_and(|why| why.contains("another format")));
+        assert!(find_symbols(Err(Damaged), id(1)).is_err_and(|why| why.contains("damaged")));
     }
 
     #[test]

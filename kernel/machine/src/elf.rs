@@ -1,10 +1,11 @@
-//! The program headers of our own ELF file, to learn which pages hold code and which hold constants. Pure, host-tested.
+//! The program headers of our own ELF file, to learn which pages hold code, which hold constants, and which build it is. Pure, host-tested.
 //!
 //! Source: System V ABI, chapter 5 (program header), 64-bit little endian.
 
 use core::ops::Range;
 
 const PT_LOAD: u32 = 1;
+const PT_NOTE: u32 = 4;
 const PT_GNU_RELRO: u32 = 0x6474_E552;
 const EXECUTE: u32 = 1;
 const WRITE: u32 = 2;
@@ -36,6 +37,16 @@ impl<'a> Image<'a> {
         let start = usize::try_from(u64_at(file, 32)?).ok()?;
         let len = usize::from(u16_at(file, 56)?) * HEADER_SIZE;
         Some(Self { headers: file.get(start..start.checked_add(len)?)?, offset })
+    }
+
+    /// Finds the octets of the notes in the file that [`parse`](Self::parse) took.
+    pub(crate) fn notes(&self, file: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.headers.chunks_exact(HEADER_SIZE).filter_map(move |header| {
+            let start = usize::try_from(u64_at(header, 8)?).ok()?;
+            let len = usize::try_from(u64_at(header, 32)?).ok()?;
+            let is_note = u32_at(header, 0)? == PT_NOTE;
+            file.get(start..start.checked_add(len)?).filter(|_| is_note)
+        })
     }
 
     fn segments(&self) -> impl Iterator<Item = Segment> {
@@ -112,7 +123,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 mod tests {
     use std::vec::Vec;
 
-    use super::{EXECUTE, HEADER_SIZE, Image, PT_GNU_RELRO, PT_LOAD, WRITE};
+    use super::{EXECUTE, HEADER_SIZE, Image, PT_GNU_RELRO, PT_LOAD, PT_NOTE, WRITE};
 
     fn file(segments: &[(u32, u32, u64, u64)]) -> Vec<u8> {
         let mut file = std::vec![0_u8; 64];
@@ -147,6 +158,20 @@ mod tests {
         assert_eq!(image.fixed_pages().collect::<Vec<_>>(), [0x10_0000, 0x10_1000, 0x10_2000, 0x10_3000]);
         assert!(!image.is_constant(0x10_5000, 0x1000), "shares its page with data");
         assert!(!image.is_constant(0x20_0000, 0x1000) && !image.is_code(0x20_0000, 0x1000), "not the image");
+    }
+
+    #[test]
+    fn notes_are_found_in_the_file_where_they_are_whole() {
+        let mut file = file(&[(PT_LOAD, 4, 0, 8), (PT_NOTE, 4, 0, 8), (PT_NOTE, 4, 0, 8)]);
+        let end = file.len();
+        file.extend_from_slice(b"a note");
+        for (index, (start, len)) in [(0, 4), (end, 6), (end, 7)].into_iter().enumerate() {
+            let header = 64 + index * HEADER_SIZE;
+            file[header + 8] = start as u8;
+            file[header + 32] = len;
+        }
+        let image = Image::parse(&file, 0).expect("a good file");
+        assert_eq!(image.notes(&file).collect::<Vec<_>>(), [b"a note"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!   [`heap`], [`gdt`], [`idt`], [`trap`], [`context`], [`console`], [`mod@panic`].
 //! - *Platform*: the interrupt controllers, processor start, clocks, PCI configuration access and reset.
 //!
-//! Pure parts (the frame bitmap, the message ring, line assembly, the ELF reader, the trap report) have host tests:
+//! Pure parts (the frame bitmap, the backtrace's walk, the message ring, line assembly, the ELF reader, the trap report) have host tests:
 //! `cargo test -p machine`. Sources: Intel SDM volume 3, ACPI 6.5, the 16550D data sheet.
 
 #![no_std]
@@ -21,6 +21,7 @@ extern crate std;
 
 pub mod acpi;
 pub mod apic;
+pub mod backtrace;
 pub mod boot;
 pub mod console;
 pub mod context;

@@ -49,6 +49,18 @@ pub fn boot(scenario: &str, machine: &Machine) -> Result<Guest> {
     Guest::start(machine, &image, RunFolder::new(&workspace)?)
 }
 
+/// Boots an image whose ramdisk is exactly what `make` makes of the guest's symbol table, and judges its end.
+///
+/// # Errors
+/// When the guest cannot be built or QEMU does not start.
+pub fn run_ramdisk(machine: &Machine, make: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Result<Report> {
+    let (builder, kernel) = guest()?;
+    prepare::for_running(machine.firmware, Progress::new())?;
+    let ramdisk = make(builder.symbols(&kernel)?);
+    let image = builder.image_of_ramdisk(&kernel, &ramdisk, machine.firmware)?;
+    Ok(finish(Guest::start(machine, &image, RunFolder::new(&Workspace::find())?)?, LIMIT))
+}
+
 /// Builds the guest, once for each process.
 fn guest() -> Result<(Builder, PathBuf)> {
     static BUILT: OnceLock<Result<(Builder, PathBuf), String>> = OnceLock::new();

@@ -2,11 +2,12 @@
 //!
 //! | from | what |
 //! |---|---|
-//! | [`LOADER_START`] | kernel image, boot stack, boot information, configuration file, framebuffer: placed by the loader |
+//! | [`LOADER_START`] | boot stack, boot information, configuration file, framebuffer: placed by the loader |
 //! | [`PHYSICAL_BASE`] | all physical memory (at least 4 GiB), writable, never executable |
 //! | [`MMIO_BASE`] | device registers, uncached ([`map_mmio`]) |
 //! | [`STACK_BASE`] | kernel stacks, each above an unmapped guard page |
 //! | [`HEAP_BASE`] | the heap |
+//! | [`IMAGE_BASE`] | the kernel's image |
 //!
 //! The lower half is empty, so null pointers fault; [`map_identity`] lends it one page at a time to the processor start code.
 //! No page is both writable and executable: [`Access`] cannot express it, and [`seal`] repairs what the loader left.
@@ -50,6 +51,10 @@ pub const MMIO_BASE: u64 = 0xFFFF_E000_0000_0000;
 pub const STACK_BASE: u64 = 0xFFFF_E800_0000_0000;
 /// First address of the heap.
 pub const HEAP_BASE: u64 = 0xFFFF_F000_0000_0000;
+
+/// First address of the kernel's image: the highest 2 GiB, as other systems have it, and always the same, so that a debugger can
+/// be told before the kernel is there.
+pub const IMAGE_BASE: u64 = 0xFFFF_FFFF_8000_0000;
 
 const LARGE: u64 = 2 << 20;
 

@@ -58,7 +58,7 @@ pub fn seal(record: &BootRecord) -> Result<Seal, PagingError> {
     if !image.is_code(here, 1) {
         return Err(PagingError::BadImage);
     }
-    let ramdisk = record.ramdisk.as_ptr_range();
+    let ramdisk = record.ramdisk_file.as_ptr_range();
     let ramdisk = ramdisk.start.addr() as u64..ramdisk.end.addr() as u64;
 
     let span = image.span();

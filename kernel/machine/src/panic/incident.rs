@@ -16,7 +16,7 @@ use ksync::{
 };
 
 use crate::{
-    boot, cpu, gdt, hooks, stack,
+    cpu, gdt, hooks, stack,
     text::Text,
     time,
     trap::{TrapFrame, TrapReport, vector},
@@ -72,7 +72,6 @@ impl Incident {
             fault_address: self.fault_address,
             stack_overflow: self.stack_overflow,
             thread: self.thread.as_str(),
-            image_offset: boot::record().map_or(0, |record| record.image_offset),
             code_segment: gdt::code_descriptor(),
         }
     }

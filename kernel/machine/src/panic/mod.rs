@@ -8,7 +8,6 @@
 //! Every step that calls out of this crate runs under a guard: a panic, a fault or a lock inside the report costs that step and a
 //! line that says so. Nothing here allocates or waits unbounded. Context: any, including NMI and the double-fault stack.
 
-mod backtrace;
 mod end;
 mod incident;
 
@@ -22,6 +21,7 @@ use ksync::{Once, cpu::CpuId};
 use x86_64::registers::control::Cr2;
 
 use crate::{
+    backtrace,
     console::Emergency,
     cpu, frame, heap, hooks,
     kdb::{
@@ -195,7 +195,8 @@ fn report(me: CpuId, frame: &mut TrapFrame) {
 /// Prints an incident and its backtrace.
 fn print(out: &mut Emergency, incident: &incident::Incident) {
     let _ = write!(out, "{incident}");
-    backtrace::print(out, &incident.frame);
+    let _ = writeln!(out, "KDB: stack backtrace:");
+    let _ = backtrace::write(out, incident.frame.rip, incident.frame.rbp);
 }
 
 fn usage(out: &mut Emergency) {

@@ -13,7 +13,10 @@ mod stubs;
 use x86_64::registers::control::Cr2;
 
 pub use self::report::TrapReport;
-pub(crate) use self::stubs::{capture, is_entering_exception, is_stub, resume, stub_address};
+pub(crate) use self::{
+    report::number,
+    stubs::{capture, is_entering_exception, is_stub, resume, stub_address},
+};
 use crate::{hooks, kdb, panic};
 
 /// The vectors this kernel treats by name.

@@ -5,6 +5,7 @@
 use core::fmt;
 
 use super::{TrapFrame, vector};
+use crate::backtrace::Place;
 
 /// Everything the report prints; gathered by the panic path, formatted without locks or allocation.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +22,6 @@ pub struct TrapReport<'a> {
     pub stack_overflow: bool,
     /// The running thread.
     pub thread: &'a str,
-    /// Subtract this from an address to find it in the kernel file.
-    pub image_offset: u64,
     /// The descriptor of the code segment.
     pub code_segment: u64,
 }
@@ -50,6 +49,11 @@ fn describe(vector: u8) -> (u32, &'static str) {
         19 => (29, "SIMD floating-point exception"),
         _ => (30, "unknown/reserved trap"),
     }
+}
+
+/// Returns the number by which administrators know an exception; `None` for interrupts.
+pub(crate) fn number(vector: u8) -> Option<u32> {
+    (vector < vector::FIRST_INTERRUPT).then(|| describe(vector).0)
 }
 
 impl TrapReport<'_> {
@@ -128,8 +132,9 @@ impl fmt::Display for TrapReport<'_> {
         } else {
             writeln!(f, "error code              = {:#x}", frame.error_code)?;
         }
-        let in_file = frame.rip.wrapping_sub(self.image_offset);
-        writeln!(f, "instruction pointer     = {:#x}:{:#x} (image {in_file:#x})", frame.cs, frame.rip)?;
+        write!(f, "instruction pointer     = {:#x}:{:#x} (", frame.cs, frame.rip)?;
+        Place::at(frame.rip).write_symbol(f)?;
+        writeln!(f, ")")?;
         writeln!(f, "stack pointer           = {:#x}:{:#x}", frame.ss, frame.rsp)?;
         writeln!(f, "frame pointer           = {:#x}:{:#x}", frame.ss, frame.rbp)?;
         self.code_segment(f)?;
@@ -154,7 +159,6 @@ mod tests {
             fault_address: 0x18,
             stack_overflow,
             thread: "42 (irq16: em0)",
-            image_offset: 0x1000,
             code_segment: 0x00AF_9B00_0000_FFFF,
         };
         report.to_string()
@@ -169,7 +173,7 @@ mod tests {
             "cpuid = 1; apic id = 02",
             "fault virtual address   = 0x18",
             "fault code              = supervisor write data, page not present",
-            "instruction pointer     = 0x8:0x1234 (image 0x234)",
+            "instruction pointer     = 0x8:0x1234 (image 0x1234)",
             "processor eflags        = interrupt enabled, IOPL = 0",
             "code segment            = base 0x0, limit 0xfffff, type 0x1b",
             "                        = DPL 0, pres 1, long 1, def32 0, gran 1",

@@ -8,6 +8,7 @@ use machine::{
     boot::BootRecord,
     cpu, hooks, platform,
     thread::{self, ThreadContext},
+    trap::TrapFrame,
 };
 
 static DATA: AtomicU8 = AtomicU8::new(0xC3);
@@ -123,6 +124,17 @@ pub(crate) fn panic_twice(_: &'static BootRecord) -> ! {
     }
     hooks::set_thread_name(name);
     panic!("the first of two")
+}
+
+/// The handler of an interrupt panics; the report has to find its way back through the stubs.
+pub(crate) fn panic_in_interrupt(_: &'static BootRecord) -> ! {
+    fn handler(vector: u8, _: &mut TrapFrame) {
+        panic!("vector {vector} has no device")
+    }
+    hooks::set_interrupt(handler);
+    // SAFETY: the vector leads to the stubs, which save and restore every register.
+    unsafe { asm!("int 0x40") };
+    survived()
 }
 
 /// The switch notices before it touches a register.

@@ -38,6 +38,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("out-of-memory", fatal::out_of_memory),
     ("panic", fatal::panic),
     ("panic-twice", fatal::panic_twice),
+    ("panic-in-interrupt", fatal::panic_in_interrupt),
     ("switch-with-interrupts-on", fatal::switch_with_interrupts_on),
 ];
 
