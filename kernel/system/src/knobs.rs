@@ -9,7 +9,7 @@ use alloc::{format, string::String};
 
 use config::{Config, ConfigError};
 
-use crate::{debugger, dump, fail_points, watchdog};
+use crate::{debug, debugger, dump, fail_points, watchdog};
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ pub(crate) enum Access {
 }
 
 /// The lists of all modules.
-pub(crate) const ALL: &[&[Knob]] = &[debugger::KNOBS, dump::KNOBS, fail_points::KNOBS, watchdog::KNOBS];
+pub(crate) const ALL: &[&[Knob]] = &[debug::KNOBS, debugger::KNOBS, dump::KNOBS, fail_points::KNOBS, watchdog::KNOBS];
 
 /// Returns every setting.
 pub(crate) fn all() -> impl Iterator<Item = &'static Knob> {

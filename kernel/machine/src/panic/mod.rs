@@ -235,6 +235,7 @@ fn debug(is_panic: bool, message: &str, frame: &mut TrapFrame) {
 ///
 /// # Context
 /// Thread. Does not return: the machine reports and restarts.
+#[inline(never)]
 pub fn provoke_trap() {
     // SAFETY: nothing is mapped there, so this faults, which is the purpose.
     unsafe { core::arch::asm!("mov {0}, [{1}]", out(reg) _, in(reg) 0x10_u64, options(nostack)) };

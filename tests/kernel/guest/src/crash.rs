@@ -183,7 +183,7 @@ pub(crate) fn hook_locks(record: &'static BootRecord) -> ! {
     static LOCK: ksync::SpinLock<u32> = ksync::SpinLock::new(0);
     bring_up(record);
     hooks::set_panic(|| *LOCK.lock() += 1);
-    hooks::set_dump(|| {
+    hooks::set_dump(|_| {
         // SAFETY: nothing is mapped there, so this faults.
         unsafe { asm!("mov {0}, [{1}]", out(reg) _, in(reg) 0x8_u64) };
     });
