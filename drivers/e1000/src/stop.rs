@@ -236,6 +236,24 @@ impl<R: RegisterIo> Adapter<R> {
         if passed { Ok(DmaStopped { name: Arc::clone(&self.name) }) } else { Err(Error::TransmitWedged) }
     }
 
+    /// Stops the device as [`stop_dma`](Self::stop_dma) does, whoever may still be sending or serving: sees whether it acknowledges,
+    /// but makes no proof of it. Nothing may be freed afterwards.
+    ///
+    /// # Context
+    /// Thread. Waits for the device (bounded), takes no lock.
+    ///
+    /// # Errors
+    /// As [`stop_dma`](Self::stop_dma).
+    pub fn force_stop(&self) -> Result<(), Error> {
+        self.masked_for_good.store(true, Ordering::Release);
+        self.ingress_open.store(false, Ordering::Relaxed);
+        if self.phase() == Phase::Gone {
+            return Err(Error::Gone);
+        }
+        self.set_phase(Phase::Stopped);
+        self.note_gone(hardware::stop(&self.regs, self.delay, self.variant))
+    }
+
     /// For a panic: tells the device to stop, without waiting, locking or believing anything.
     ///
     /// # Context

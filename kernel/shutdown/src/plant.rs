@@ -89,6 +89,9 @@ pub trait Plant {
     /// Returns the DMA resources that exist in the whole machine.
     fn residue(&self) -> Residue;
 
+    /// Marks what the teardown has given back, so that [`check_freed`](Self::check_freed) can tell whether somebody writes to it.
+    fn watch_freed(&self) {}
+
     /// Looks at all memory that the teardown has given back: nobody may have written to it since. Says how much was looked at,
     /// and returns what had changed.
     fn check_freed(&self, say: &mut dyn FnMut(fmt::Arguments<'_>)) -> Faults {

@@ -33,6 +33,7 @@ fn every_device_passes_a_stage_before_any_device_enters_the_next() {
         "stop em1",
         "teardown em0",
         "teardown em1",
+        "watch",
         "bme em0",
         "bme em1",
         "tripwire",

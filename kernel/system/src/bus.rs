@@ -3,16 +3,20 @@
 //! Context: the boot thread, and the shutdown thread for [`master_off`] and [`residue`].
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bus_dma::{DmaPlatform, DmaTag};
 use e1000::Variant;
 use ksync::Once;
-use machine::{mmio::MmioWindow, pci_config::PciConfig};
+use machine::{mmio::MmioWindow, pci_config::PciConfig, time};
 use pci::{Enumeration, Function, PciAddress, PciDevice, PciError};
 use shutdown::Residue;
 
 /// The BAR that holds an e1000's registers.
 const REGISTER_BAR: u8 = 0;
+
+/// How long a function needs after its reset (PCI Express 3.0, 6.6.2).
+const RESET_TIME: Duration = Duration::from_millis(100);
 
 static ROOT: Once<DmaTag> = Once::new();
 
@@ -87,6 +91,29 @@ pub(crate) fn master_on(device: &PciDevice) -> Result<(), OpenError> {
 pub(crate) fn master_off(address: PciAddress) -> bool {
     let function = Function::new(&PciConfig, address);
     function.set_bus_mastering(false).is_ok() && !function.bus_mastering()
+}
+
+/// Resets a card's function through its configuration space; answers whether it can be reset so and was found reset afterwards:
+/// present, and with bus mastering off, as after power-on.
+pub(crate) fn reset_function(address: PciAddress) -> bool {
+    let function = Function::new(&PciConfig, address);
+    if function.reset().is_err() {
+        return false;
+    }
+    time::delay(RESET_TIME);
+    function.is_present() && !function.bus_mastering()
+}
+
+/// Answers whether a card is on the bus.
+pub(crate) fn is_present(address: PciAddress) -> bool {
+    Function::new(&PciConfig, address).is_present()
+}
+
+/// Watches over DMA memory that is given back from now on.
+pub(crate) fn arm_tripwire() {
+    if let Some(root) = ROOT.get() {
+        root.arm_tripwire();
+    }
 }
 
 /// Counts what lives below the root tag: everything a device might still reach.

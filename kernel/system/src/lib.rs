@@ -21,6 +21,7 @@ mod attach;
 mod bus;
 mod buttons;
 mod console;
+mod culprit;
 mod debug;
 mod debugger;
 mod dump;

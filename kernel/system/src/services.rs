@@ -8,16 +8,17 @@ use core::{fmt, time::Duration};
 
 use ithread::{Filter, FilterResult};
 use ksync::{
-    Once,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    Once, SpinLock,
+    atomic::{AtomicBool, Ordering},
     cpu::CpuId,
     time::Instant,
 };
 use machine::{console, time};
 use router::Worker;
+use shutdown::{Fault, Faults};
 
 use crate::{
-    lines, net,
+    culprit, lines, net,
     port::{Event, Port},
     power,
     threads::{self, Class, KernelCallouts, Thread},
@@ -37,9 +38,17 @@ static HOSTNAME: Once<String> = Once::new();
 static REFUSING: AtomicBool = AtomicBool::new(false);
 /// Threads that must end before DMA stops.
 static ENDING: AtomicBool = AtomicBool::new(false);
-static RUNNING: AtomicUsize = AtomicUsize::new(0);
+/// Protects: the threads that must end before DMA stops; held across: one push, or taking them out.
+static MORTALS: SpinLock<Vec<Mortal>> = SpinLock::new(Vec::new());
 static NETISRS: Once<Vec<Thread>> = Once::new();
 static CALLOUTS: Once<KernelCallouts> = Once::new();
+
+/// A thread that the shutdown ends.
+struct Mortal {
+    name: String,
+    /// Set by the thread as its last act.
+    ended: Arc<AtomicBool>,
+}
 
 /// Returns the cards that were attached.
 pub(crate) fn ports() -> &'static [Arc<Port>] {
@@ -110,17 +119,17 @@ pub(crate) fn start(cpus: usize) -> Result<(), &'static str> {
 }
 
 fn spawn(name: &str, class: Class, cpu: CpuId, body: impl FnOnce() + Send + 'static) -> Option<Thread> {
-    RUNNING.fetch_add(1, Ordering::Relaxed);
-    let counted = move || {
+    let ended = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&ended);
+    let mortal = move || {
         body();
         // ORDERING: release pairs with the acquire in `join`: what the thread did happens before the teardown.
-        RUNNING.fetch_sub(1, Ordering::Release);
+        told.store(true, Ordering::Release);
     };
-    let thread = threads::spawn(name, class, Some(cpu), Box::new(counted));
-    if thread.is_none() {
-        RUNNING.fetch_sub(1, Ordering::Relaxed);
-    }
-    thread
+    let thread = threads::spawn(name, class, Some(cpu), Box::new(mortal))?;
+    let name = String::from(name);
+    MORTALS.lock().push(Mortal { name, ended });
+    Some(thread)
 }
 
 fn ending() -> bool {
@@ -167,32 +176,44 @@ pub(crate) fn refuses_work() -> bool {
     REFUSING.load(Ordering::Relaxed)
 }
 
-/// Ends the callouts, the netisr threads and the events that belong to no card; answers whether all did by `deadline`.
-pub(crate) fn join(deadline: Instant) -> bool {
+/// Ends the callouts, the netisr threads and the events that belong to no card; says of each how that went, and returns those
+/// that did not end by `deadline`, having said what they were doing.
+pub(crate) fn join(deadline: Instant, say: &mut dyn FnMut(fmt::Arguments<'_>)) -> Faults {
+    let limit = deadline.saturating_duration_since(time::now()).as_secs();
     // ORDERING: release pairs with the acquire in `ending`.
     ENDING.store(true, Ordering::Release);
     if let Some(callouts) = CALLOUTS.get() {
         callouts.stop();
     }
     NETISRS.get().into_iter().flatten().for_each(threads::unpark);
-    let mut all = true;
     // Those of cards have been waited for; one that did not answer would use up the same time again.
     let is_a_cards = |event: &Arc<Event>| ports().iter().any(|port| Arc::ptr_eq(&port.event, event));
-    for event in lines::events().into_iter().filter(|event| !is_a_cards(event)) {
+    let others = || lines::events().filter(|event| !is_a_cards(event));
+    others().for_each(|event| event.begin_quiesce());
+    let mut faults = Faults::new();
+    for event in others() {
         if let Err(wedged) = event.quiesce(deadline) {
-            console::message(format_args!("shutdown: join threads: {wedged}\n"));
-            all = false;
+            say(format_args!("shutdown: {wedged}"));
+            let name = event.description();
+            culprit::explain_thread(&name, say);
+            faults.push((String::from(&*name), Fault::Wedged));
         }
     }
-    // ORDERING: acquire pairs with the release in `spawn`.
-    while RUNNING.load(Ordering::Acquire) > 0 {
-        if time::now() >= deadline {
-            console::message(format_args!("shutdown: join threads: callouts or netisr do not answer\n"));
-            return false;
+    let mortals = core::mem::take(&mut *MORTALS.lock());
+    for Mortal { name, ended } in mortals {
+        // ORDERING: acquire pairs with the release in `spawn`.
+        while !ended.load(Ordering::Acquire) && time::now() < deadline {
+            threads::sleep(Duration::from_millis(1));
         }
-        threads::sleep(Duration::from_millis(1));
+        let has_ended = ended.load(Ordering::Acquire);
+        let word = if has_ended { "done" } else { "timed out" };
+        say(format_args!("Waiting (max {limit} seconds) for system thread `{name}' to stop... {word}"));
+        if !has_ended {
+            culprit::explain_thread(&name, say);
+            faults.push((name, Fault::Wedged));
+        }
     }
-    all
+    faults
 }
 
 /// The serial line's filter: moves octets into the console's queue.

@@ -7,10 +7,10 @@
 //! A machine with one CPU that spins with interrupts off is beyond this watchdog: only hardware sees that.
 
 use alloc::{boxed::Box, format, string::String};
-use core::{sync::atomic::Ordering, time::Duration};
+use core::{fmt, sync::atomic::Ordering, time::Duration};
 
 use ksync::{cpu::CpuId, time::Instant};
-use machine::percpu;
+use machine::{kdb, percpu};
 use shutdown::{Alarm, Watch};
 
 use crate::{
@@ -65,6 +65,9 @@ pub(crate) fn look(now: Instant) {
     match WATCH.look(me, neighbour(me), now) {
         None => {}
         Some(Alarm::Silent { cpu, looks }) => {
+            let name = fmt::from_fn(|f| threads::write_name_on(cpu, f));
+            // This CPU's own place is in the report.
+            kdb::print_place_of(cpu, &name);
             panic!("watchdog timeout: no thread has run on cpu {cpu} for {looks} seconds")
         }
         Some(Alarm::Overdue { looks }) => panic!("watchdog timeout: the shutdown is not over after {looks} seconds"),

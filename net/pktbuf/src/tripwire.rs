@@ -3,10 +3,12 @@
 //! Key type: [`TripwireReport`]. Free frames are filled with a pattern when all DMA has been stopped, and looked at
 //! again later. Used by the shutdown thread; holds the pool's lock for one frame at a time.
 
-use crate::{PacketPool, Storage};
+use crate::{FRAME_STRIDE, PacketPool, Storage};
 
 /// What a free frame is filled with. Not zero and not all ones, which is what dead memory and dead devices read as.
 const PATTERN: u8 = 0xd7;
+/// A frame as it is when nobody has touched it.
+const PATTERNED: Storage = [PATTERN; FRAME_STRIDE];
 
 /// The answer of a tripwire that nobody disturbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,15 +35,28 @@ impl PacketPool {
         departures
     }
 
-    /// Looks at all free frames again.
+    /// Looks at all free frames again, and calls `tell` with each that has changed: where the first changed octet is, and how many
+    /// there are.
     ///
     /// # Errors
     /// [`Disturbed`] if a frame was allocated since `witness` was made.
-    pub fn check_tripwire(&self, witness: u64) -> Result<TripwireReport, Disturbed> {
+    pub fn check_tripwire(
+        &self,
+        witness: u64,
+        mut tell: impl FnMut(*const u8, usize),
+    ) -> Result<TripwireReport, Disturbed> {
         let mut report = TripwireReport { checked: 0, damaged: 0 };
         self.visit_free(|frame| {
             report.checked += 1;
-            report.damaged += usize::from(frame.iter().any(|&octet| octet != PATTERN));
+            // Whole frames are compared at once; only a damaged one is looked at octet by octet.
+            if *frame == PATTERNED {
+                return;
+            }
+            report.damaged += 1;
+            let mut changed = frame.iter().filter(|octet| **octet != PATTERN);
+            if let Some(first) = changed.next() {
+                tell(core::ptr::from_ref(first), 1 + changed.count());
+            }
         });
         if self.free.lock().departures == witness { Ok(report) } else { Err(Disturbed) }
     }
@@ -57,13 +72,15 @@ impl PacketPool {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
 
     #[test]
     fn an_undisturbed_pool_reports_no_damage() {
         let pool = PacketPool::leak_for_tests(5);
         let witness = pool.arm_tripwire();
-        assert_eq!(pool.check_tripwire(witness), Ok(TripwireReport { checked: 5, damaged: 0 }));
+        assert_eq!(pool.check_tripwire(witness, |_, _| panic!()), Ok(TripwireReport { checked: 5, damaged: 0 }));
     }
 
     #[test]
@@ -72,9 +89,13 @@ mod tests {
         let witness = pool.arm_tripwire();
         // Stands for a device that writes into memory it has lost.
         if let Some(frame) = pool.free.lock().frames.get_mut(3) {
-            frame[2303] = 0;
+            (frame[7], frame[2303]) = (1, 0);
         }
-        assert_eq!(pool.check_tripwire(witness), Ok(TripwireReport { checked: 5, damaged: 1 }));
+        let mut told = Vec::new();
+        let report = pool.check_tripwire(witness, |at, octets| told.push((at, octets)));
+        assert_eq!(report, Ok(TripwireReport { checked: 5, damaged: 1 }));
+        let at = pool.free.lock().frames.get(3).map(|frame| frame[7..].as_ptr());
+        assert_eq!(told, [(at.unwrap(), 2)]);
     }
 
     #[test]
@@ -82,6 +103,6 @@ mod tests {
         let pool = PacketPool::leak_for_tests(5);
         let witness = pool.arm_tripwire();
         drop(pool.alloc());
-        assert_eq!(pool.check_tripwire(witness), Err(Disturbed));
+        assert_eq!(pool.check_tripwire(witness, |_, _| ()), Err(Disturbed));
     }
 }

@@ -132,6 +132,20 @@ fn r16_a_device_that_does_not_acknowledge_keeps_its_memory() {
 }
 
 #[test]
+fn r16_a_device_stopped_by_force_under_a_sender_keeps_its_memory_and_sends_no_more() {
+    let machine = Machine::new(300);
+    let mut bench = machine.port(0);
+    fill(&mut bench, 5);
+    bench.adapter.force_stop().unwrap();
+    assert_eq!((bench.adapter.phase(), bench.nic.resets()), (Phase::Stopped, 2));
+    assert_eq!(bench.send(&frame(9, 9, 60)), TxOutcome::refused(0, TxRefusal::NotRunning));
+    bench.nic.set_faults(|faults| faults.never_resets = true);
+    assert_eq!(bench.adapter.force_stop(), Err(Error::ResetTimeout));
+    drop(bench);
+    assert_eq!(machine.pool.total() - machine.pool.free(), 85);
+}
+
+#[test]
 fn r16_a_device_that_comes_to_its_senses_is_torn_down_at_the_second_try() {
     let machine = Machine::new(300);
     let bench = machine.port(0);

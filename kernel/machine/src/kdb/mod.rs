@@ -36,6 +36,7 @@ pub use self::{
 };
 pub use crate::trap::probe::Faulted;
 use crate::{
+    backtrace,
     console::{self, Emergency},
     trap::{TrapFrame, probe},
 };
@@ -141,6 +142,50 @@ pub fn enter(reason: Reason) {
     if DEBUGGER.get().is_some() {
         ksync::irq::without_interrupts(|| session::raise(reason));
     }
+}
+
+/// Stops the world for a moment, to see where another CPU is; `None` if that CPU is this one, does not even obey the NMI, or
+/// somebody else has stopped the world.
+///
+/// # Context
+/// Any but NMI; waits at most as long as stopping may take.
+#[must_use]
+pub fn registers_of(cpu: CpuId) -> Option<TrapFrame> {
+    ksync::irq::without_interrupts(|| {
+        if cpu == me() || WORLD.claim(me(), stop::Purpose::Debugger) != stop::Claim::Won {
+            return None;
+        }
+        nmi::stop_others();
+        let frame = WORLD.frame(cpu).cloned();
+        nmi::resume_others();
+        frame
+    })
+}
+
+/// Prints where a CPU is and who called it, on the console as it is in a stopped world: whatever the CPU holds, this gets through.
+/// Answers whether the CPU obeyed.
+///
+/// # Context
+/// Interrupt, or a thread with interrupts off; waits at most as long as stopping may take.
+pub fn print_place_of(cpu: CpuId, name: &dyn fmt::Display) -> bool {
+    use fmt::Write;
+    if cpu == me() || WORLD.claim(me(), stop::Purpose::Debugger) != stop::Claim::Won {
+        return false;
+    }
+    nmi::stop_others();
+    let mut out = Emergency::begin();
+    let frame = WORLD.frame(cpu);
+    // Writing to the emergency console cannot fail.
+    let _ = match frame {
+        Some(frame) => {
+            let named = writeln!(out, "cpu {cpu} runs thread {name}:");
+            named.and_then(|()| backtrace::write(&mut out, frame.rip, frame.rbp))
+        }
+        None => writeln!(out, "cpu {cpu} does not answer"),
+    };
+    let obeyed = frame.is_some();
+    nmi::resume_others();
+    obeyed
 }
 
 /// Connects the stopped world to the locks; at boot.

@@ -57,6 +57,8 @@ impl<'p> Ladder<'p, stage::Stopped> {
         let (began, deadline) = self.begin(Stage::TearDown);
         let proofs = core::mem::take(&mut self.state.0);
         if !proofs.is_empty() && proofs.iter().all(Option::is_none) {
+            let residue = self.plant.residue();
+            self.say(format_args!("shutdown: tear down DMA: in quarantine: {residue}"));
             self.record(Stage::TearDown, Outcome::Quarantined, began);
             return self.with(stage::TornDown);
         }
@@ -65,6 +67,7 @@ impl<'p> Ladder<'p, stage::Stopped> {
             Some(proof) => device.tear_down(proof),
             None => Ok(()),
         });
+        self.plant.watch_freed();
         let residue = self.plant.residue();
         self.say(format_args!("shutdown: tear down DMA: {residue}"));
         if !residue.is_zero() {

@@ -256,6 +256,9 @@ impl Plant for House {
     fn residue(&self) -> Residue {
         self.residue
     }
+    fn watch_freed(&self) {
+        self.note("watch");
+    }
     fn check_freed(&self, say: &mut dyn FnMut(fmt::Arguments<'_>)) -> Faults {
         self.note("tripwire");
         say(format_args!("shutdown: 12 freed frames looked at"));

@@ -6,11 +6,12 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use e1000::TeardownError;
+use ithread::WedgedThread;
 use ksync::time::Instant;
 use machine::{console, irq};
 use shutdown::{AllJoined, DeviceStopped, Fault, Forced, Pending, Quiesce, Residue, Teardown};
 
-use crate::{bus, port::Port};
+use crate::{bus, culprit, port::Port};
 
 /// A port as the ladder sees it.
 pub(super) struct Card {
@@ -19,13 +20,17 @@ pub(super) struct Card {
     sealed: bool,
     /// Frames the device had sent when its transmit ring was last found empty, after it was sealed.
     sent_at_drain: Option<u64>,
+    /// What the thread was at when it did not answer.
+    wedged: Option<WedgedThread>,
+    /// Why the device did not stop.
+    refusal: Option<e1000::Error>,
     /// Set by `stop_dma`, taken by `tear_down`.
     stopped: Option<e1000::DmaStopped>,
 }
 
 impl Card {
     pub(super) fn new(port: &Arc<Port>) -> Self {
-        Self { port: Arc::clone(port), sealed: false, sent_at_drain: None, stopped: None }
+        Self { port: Arc::clone(port), sealed: false, sent_at_drain: None, wedged: None, refusal: None, stopped: None }
     }
 }
 
@@ -75,10 +80,31 @@ impl Quiesce for Card {
 
     fn join(&mut self, deadline: Instant) -> Result<(), Fault> {
         if let Err(wedged) = self.port.event.quiesce(deadline) {
-            console::message(format_args!("shutdown: join threads: {wedged}\n"));
+            self.wedged = Some(wedged);
             return Err(Fault::Wedged);
         }
         Ok(())
+    }
+
+    fn explain(&mut self, fault: Fault, say: &mut dyn FnMut(fmt::Arguments<'_>)) {
+        match fault {
+            Fault::Wedged => {
+                if let Some(wedged) = &self.wedged {
+                    say(format_args!("shutdown: {wedged}"));
+                }
+                culprit::explain_thread(&self.port.event.description(), say);
+            }
+            // Frames that nobody fetches: what is the thread doing?
+            Fault::Undrained(Pending { received, .. }) if received > 0 => {
+                culprit::explain_thread(&self.port.event.description(), say);
+            }
+            Fault::DmaRunning => {
+                if let Some(refusal) = self.refusal {
+                    say(format_args!("shutdown: {}: {refusal}", self.port.name));
+                }
+            }
+            _ => {}
+        }
     }
 
     fn close_egress(&mut self) {
@@ -89,7 +115,13 @@ impl Quiesce for Card {
 
 impl Teardown for Card {
     fn stop_dma(&mut self, _: &AllJoined, _: Instant) -> Result<(), Fault> {
-        self.stopped = Some(self.port.adapter.stop_dma().map_err(fault)?);
+        match self.port.adapter.stop_dma() {
+            Ok(stopped) => self.stopped = Some(stopped),
+            Err(error) => {
+                self.refusal = Some(error);
+                return Err(fault(error));
+            }
+        }
         let sent = self.port.adapter.ledger().device_sent;
         match self.sent_at_drain.map(|before| sent.saturating_sub(before)) {
             None | Some(0) => Ok(()),
@@ -98,8 +130,20 @@ impl Teardown for Card {
     }
 
     fn force_stop(&mut self) -> Forced {
+        let address = self.port.address;
+        if self.port.adapter.force_stop().is_ok() {
+            return Forced::DeviceReset;
+        }
         self.port.adapter.stop_blindly();
-        if bus::master_off(self.port.address) { Forced::BusMasterOff } else { Forced::Nothing }
+        if !bus::is_present(address) {
+            Forced::Absent
+        } else if bus::reset_function(address) {
+            Forced::FunctionReset
+        } else if bus::master_off(address) {
+            Forced::BusMasterOff
+        } else {
+            Forced::Nothing
+        }
     }
 
     fn tear_down(&mut self, _: DeviceStopped) -> Result<(), Fault> {

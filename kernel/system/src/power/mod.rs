@@ -16,7 +16,7 @@ use ksync::{
     Once,
     atomic::{AtomicU32, Ordering},
 };
-use machine::{console, cpu, ipi, pstore, reset};
+use machine::{console, cpu, ipi, keyboard, pstore, reset, time};
 use shutdown::{Budgets, Claim, Claimed, Exit, Finished, Ladder, Past, Teardown, past};
 
 use crate::{
@@ -31,6 +31,8 @@ static SEQUENCER: Once<Thread> = Once::new();
 /// Through what the first request came.
 static WHY: Once<&'static str> = Once::new();
 
+/// How often a halted machine looks for a key.
+const KEY_POLL: Duration = Duration::from_millis(20);
 /// How long the other CPUs have to obey an NMI.
 const NMI_LIMIT: Duration = Duration::from_millis(100);
 
@@ -171,14 +173,12 @@ fn show(out: &mut dyn Write) -> fmt::Result {
 fn end(finished: &Finished) -> ! {
     match finished.exit {
         Exit::Halt => {
-            console::message(format_args!("The operating system has halted.\n"));
+            console::message(format_args!("The operating system has halted.\nPlease press any key to reboot.\n"));
             console::flush();
+            wait_for_key();
+            restart()
         }
-        Exit::Reboot => {
-            console::message(format_args!("Rebooting...\n"));
-            console::flush();
-            reset::restart()
-        }
+        Exit::Reboot => restart(),
         Exit::PowerOff | Exit::Panic => {
             console::message(format_args!("Powering off...\n"));
             console::flush();
@@ -188,4 +188,26 @@ fn end(finished: &Finished) -> ! {
         }
     }
     cpu::halt_forever()
+}
+
+fn restart() -> ! {
+    console::message(format_args!("Rebooting...\n"));
+    console::flush();
+    reset::restart()
+}
+
+/// Waits for a key on the serial line or the keyboard, whatever was typed before forgotten. Nothing else runs: interrupts are
+/// off, so that neither does the console's thread.
+fn wait_for_key() {
+    cpu::disable_interrupts();
+    // The rest of the line that asked for the halt may still be on its way.
+    time::delay(KEY_POLL * 10);
+    let typed = || {
+        keyboard::on_interrupt();
+        console::try_read().is_some()
+    };
+    while typed() {}
+    while !typed() {
+        time::delay(KEY_POLL);
+    }
 }

@@ -4,7 +4,7 @@
 
 use alloc::vec;
 use core::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt::{self, Write},
     time::Duration,
 };
@@ -13,6 +13,7 @@ use arrayvec::ArrayString;
 use ifnet::IfIndex;
 use ksync::{SpinLock, time::Instant};
 use machine::{console, ipi, irq, pstore, smp, time};
+use pktbuf::PacketPool;
 use shutdown::{Fault, Faults, Flushed, Keeper, Plant, Residue, Transcript};
 
 use crate::{bus, net, services, threads, watchdog};
@@ -27,6 +28,8 @@ pub(super) static TRANSCRIPT: SpinLock<ArrayString<TRANSCRIPT_SIZE>> = SpinLock:
 pub(super) struct Machine {
     /// The record for the next boot, and how far it goes.
     record: RefCell<(Keeper, pstore::Writer)>,
+    /// What the tripwire of the packet pool wants to see again.
+    packets: Cell<Option<u64>>,
 }
 
 impl Machine {
@@ -34,7 +37,7 @@ impl Machine {
     pub(super) fn new() -> Self {
         let mut writer = pstore::writer(pstore::Kind::Transcript);
         writer.restart();
-        Self { record: RefCell::new((Keeper::new(), writer)) }
+        Self { record: RefCell::new((Keeper::new(), writer)), packets: Cell::new(None) }
     }
 }
 
@@ -75,6 +78,7 @@ impl Plant for Machine {
 
     fn announce(&self) {
         services::refuse_new_work();
+        bus::arm_tripwire();
     }
 
     fn queued(&self) -> usize {
@@ -85,12 +89,43 @@ impl Plant for Machine {
         net::flush_held()
     }
 
-    fn join_callouts(&self, deadline: Instant, _: &mut dyn FnMut(fmt::Arguments<'_>)) -> Faults {
-        if services::join(deadline) { vec![] } else { vec![("callouts".into(), Fault::Wedged)] }
+    fn join_callouts(&self, deadline: Instant, say: &mut dyn FnMut(fmt::Arguments<'_>)) -> Faults {
+        services::join(deadline, say)
     }
 
     fn residue(&self) -> Residue {
         bus::residue()
+    }
+
+    fn watch_freed(&self) {
+        self.packets.set(net::pool().map(PacketPool::arm_tripwire));
+    }
+
+    fn check_freed(&self, say: &mut dyn FnMut(fmt::Arguments<'_>)) -> Faults {
+        let mut faults = Faults::new();
+        let mut note = |tag: &str, address, octets| faults.push((tag.into(), Fault::Damaged { address, octets }));
+        let root = bus::tags();
+        let octets = root.map_or(0, |root| {
+            root.check_tripwire(&mut |damage| note(&damage.tag, damage.address.as_u64(), damage.octets))
+        });
+        let packets = net::pool().zip(self.packets.get()).map(|(pool, witness)| {
+            pool.check_tripwire(witness, |first, octets| match root.and_then(|root| root.lender(first)) {
+                Some((tag, address)) => note(&tag, address.as_u64(), octets),
+                // Free all along, or not a device's doing; the address is the kernel's then.
+                None => note("packet pool", first.addr() as u64, octets),
+            })
+        });
+        match packets {
+            None => {}
+            Some(Ok(report)) => say(format_args!(
+                "shutdown: tripwire: {} packet frames and {octets} octets of rings looked at, {} frames changed",
+                report.checked, report.damaged
+            )),
+            Some(Err(_)) => {
+                say(format_args!("shutdown: tripwire: packet frames were used meanwhile and prove nothing"))
+            }
+        }
+        faults
     }
 
     fn park_cpus(&self, deadline: Instant) -> Result<usize, Fault> {

@@ -18,20 +18,33 @@ fn the_power_button_switches_off_in_order() -> Result<()> {
 }
 
 #[test]
-fn ctrl_alt_del_restarts_in_order_and_the_router_comes_back() -> Result<()> {
+fn ctrl_alt_del_restarts_in_order_and_the_next_boot_knows_how_it_went() -> Result<()> {
     let mut bench = Bench::of(2).boot_warm()?;
     bench.router.guest().monitor().human("sendkey ctrl-alt-delete")?;
     bench.router.guest().wait_for("shutdown: reboot requested by ctrl-alt-del, 2 devices", PATIENCE)?;
     bench.router.guest().wait_for("shutdown: clean", PATIENCE)?;
     bench.router.guest().wait_for(REBOOTING, PATIENCE)?;
+    bench.router.guest().wait_for("previous shutdown: reboot, clean, ", PATIENCE)?;
     bench.router.wait_for_console()?;
+    let shown = bench.router.command("show shutdown")?;
+    for line in [
+        "previous shutdown: reboot, clean, ",
+        "shutdown: reboot requested by ctrl-alt-del, 2 devices, ends within ",
+        "seconds) for system thread `irq",
+        "shutdown: join threads...done",
+        "shutdown: audit: total: received ",
+        "Uptime: ",
+        "no shutdown has been asked for",
+    ] {
+        ensure!(shown.contains(line), "no {line:?} in:\n{shown}");
+    }
     bench.wait_for_links()?;
     bench.warm_up()?;
     bench.finish()
 }
 
 #[test]
-fn a_machine_without_a_serial_line_is_used_by_its_keyboard_and_halts_when_told_so() -> Result<()> {
+fn a_machine_without_a_serial_line_is_halted_and_woken_by_its_keyboard() -> Result<()> {
     let mut bench = Bench::of(2).boot_warm()?;
     for key in ["h", "a", "l", "x", "backspace", "t", "ret"] {
         bench.router.guest().monitor().human(&format!("sendkey {key}"))?;
@@ -42,7 +55,12 @@ fn a_machine_without_a_serial_line_is_used_by_its_keyboard_and_halts_when_told_s
     bench.router.guest().wait_for("shutdown: clean", PATIENCE)?;
     bench.router.guest().wait_for(HALTED, PATIENCE)?;
     ensure!(bench.router.guest().is_running(), "halted is not switched off");
-    Ok(())
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    bench.router.guest().monitor().human("sendkey spc")?;
+    bench.router.guest().wait_for(REBOOTING, PATIENCE)?;
+    bench.router.guest().wait_for("previous shutdown: halt, clean, ", PATIENCE)?;
+    bench.router.wait_for_console()?;
+    bench.finish()
 }
 
 #[test]
