@@ -76,6 +76,23 @@ impl Router {
         self.guest.console().transcript()
     }
 
+    /// Waits for a text behind octet `from` of the transcript, whatever the kernel panics of meanwhile; returns what came.
+    ///
+    /// # Errors
+    /// When it is not shown in time.
+    pub fn wait_past_panic(&mut self, from: usize, pattern: &str) -> Result<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let transcript = self.transcript();
+            let new = transcript.get(from..).unwrap_or_default();
+            if new.contains(pattern) {
+                return Ok(new.to_owned());
+            }
+            ensure!(Instant::now() < deadline, "{pattern:?} was not shown:\n{new}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Gives a command and returns its output.
     ///
     /// # Errors

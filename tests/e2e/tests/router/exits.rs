@@ -64,6 +64,48 @@ fn a_machine_without_a_serial_line_is_halted_and_woken_by_its_keyboard() -> Resu
 }
 
 #[test]
+fn a_thread_that_spins_is_named_with_its_backtrace_and_its_card_is_stopped_by_force() -> Result<()> {
+    let mut bench = Bench::of(2).boot_warm()?;
+    bench.router.set("debug.fail_point.wedge_ithread", "em0")?;
+    // The pass in which it spins is any that a frame asks for; a warm host asks for none.
+    let flow = bench.lab.start_flow(FlowSpec { packets: Some(3), ..FlowSpec::new(bench.host(0), bench.host(1)) });
+    bench.router.guest().console().send_line("poweroff")?;
+    let status = bench.router.guest().wait_exit(PATIENCE)?;
+    bench.lab.stop_flow(flow);
+    let transcript = bench.router.transcript();
+    ensure!(status.success(), "QEMU ended with {status}\n{transcript}");
+    for text in [
+        ": em0' to stop... timed out",
+        ": em0) runs on cpu ",
+        "fail_points::",
+        "shutdown: stop DMA: em0 by force: device reset acknowledged; its memory stays",
+        "shutdown: stop DMA: em1 by force: device reset acknowledged; its memory stays",
+        "shutdown: tear down DMA...quarantined: nothing freed",
+        "shutdown: forced, ",
+        "unexplained 0",
+    ] {
+        ensure!(transcript.contains(text), "no {text:?} in:\n{transcript}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_cpu_that_stands_still_is_found_by_the_watchdog_and_the_machine_restarts() -> Result<()> {
+    let mut bench = Bench::of(2).boot_warm()?;
+    bench.router.set("debug.watchdog", "5")?;
+    bench.router.set("kern.panic_reboot_wait_time", "0")?;
+    let start = bench.router.transcript().len();
+    bench.router.guest().console().send_line("sysctl debug.fail_point.wedge_cpu=1")?;
+    let report = bench.router.wait_past_panic(start, "] running")?;
+    let (place, panic) = ("cpu 1 runs thread ", "panic: watchdog timeout: no thread has run on cpu 1 for 5 seconds");
+    let at = |text: &str| report.find(text).with_context(|| format!("no {text:?} in:\n{report}"));
+    ensure!(at(place)? < at(panic)?, "{report}");
+    ensure!(report.get(at(place)?..at(panic)?).is_some_and(|trace| trace.contains("fail_points::")), "{report}");
+    ensure!(at("previous shutdown: panic")? > at(REBOOTING)?, "{report}");
+    Ok(())
+}
+
+#[test]
 fn each_ports_equation_adds_up_to_the_frames_its_host_sent() -> Result<()> {
     const PACKETS: u64 = 700;
     let mut bench = Bench::of(2).alone().boot_warm()?;
