@@ -101,8 +101,9 @@ impl Tripwire {
         let freed = self.freed.lock();
         for memory in freed.iter() {
             let changed = |octet: &usize| {
+                let at = memory.ptr.as_ptr().wrapping_add(*octet);
                 // SAFETY: within the memory, by `take`'s contract. Volatile, because a device may write there.
-                unsafe { memory.ptr.add(*octet).read_volatile() != PATTERN }
+                unsafe { at.read_volatile() != PATTERN }
             };
             let mut damaged = (0..memory.size).filter(changed);
             if let Some(first) = damaged.next() {

@@ -74,14 +74,15 @@ impl Watch {
     #[cfg(not(any(loom, shuttle)))]
     #[must_use]
     pub const fn new(limit: u32) -> Self {
-        const PULSE: CachePadded<Pulse> = CachePadded::new(Pulse {
-            beats: AtomicU32::new(0),
-            next_look: AtomicU64::new(0),
-            seen: [const { AtomicU32::new(0) }; 2],
-            missed: [const { AtomicU32::new(0) }; 2],
-            since_bound: AtomicU32::new(0),
-        });
-        let pulses = [PULSE; MAX_CPUS];
+        let pulses = [const {
+            CachePadded::new(Pulse {
+                beats: AtomicU32::new(0),
+                next_look: AtomicU64::new(0),
+                seen: [const { AtomicU32::new(0) }; 2],
+                missed: [const { AtomicU32::new(0) }; 2],
+                since_bound: AtomicU32::new(0),
+            })
+        }; MAX_CPUS];
         Self { pulses, limit: AtomicU32::new(limit), bound: AtomicU32::new(0), told: AtomicBool::new(false) }
     }
 

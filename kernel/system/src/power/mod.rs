@@ -161,7 +161,7 @@ fn show(out: &mut dyn Write) -> fmt::Result {
         Ok(transcript) if transcript.is_empty() => writeln!(out, "the ladder has not begun"),
         // Copied, so that the lock is not held while it is written.
         Ok(transcript) => {
-            let copy = transcript.clone();
+            let copy = *transcript;
             drop(transcript);
             out.write_str(&copy)
         }

@@ -122,7 +122,7 @@ impl Plant for Machine {
                 report.checked, report.damaged
             )),
             Some(Err(_)) => {
-                say(format_args!("shutdown: tripwire: packet frames were used meanwhile and prove nothing"))
+                say(format_args!("shutdown: tripwire: packet frames were used meanwhile and prove nothing"));
             }
         }
         faults
