@@ -120,7 +120,7 @@ impl<T> SpinLock<T> {
     }
 
     /// Returns where the value is, whoever holds the lock: for crash reports, when the holder is stopped.
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     pub fn as_ptr(&self) -> *mut T {
         self.inner.as_mut_ptr()
     }

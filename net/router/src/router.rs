@@ -249,7 +249,13 @@ impl Router {
             match closed {
                 Err(RouterError::Busy) if relax() => {}
                 Err(error) => return Err(error),
-                Ok(()) => return self.reclaim(relax),
+                Ok(()) => break,
+            }
+        }
+        loop {
+            match self.reclaim(&mut relax) {
+                Err(RouterError::Busy) if relax() => {}
+                reclaimed => return reclaimed,
             }
         }
     }

@@ -23,6 +23,7 @@ struct WriteBack {
     due: u64,
     addr: u64,
     word: u64,
+    sent: bool,
 }
 
 /// The moving parts.
@@ -33,6 +34,8 @@ pub(crate) struct Engine {
     /// Octets of the frame being sent so far.
     partial: Vec<u8>,
     late: VecDeque<WriteBack>,
+    /// Steps spent on the next descriptor to be sent.
+    working: u32,
     pub(crate) steps: u64,
     /// Frames that came while the receiver was off, or that no filter let through.
     pub(crate) ignored: u64,
@@ -76,23 +79,24 @@ impl Device {
     }
 
     fn write_back_due(&mut self, memory: &Iommu) -> bool {
-        match self.engine.late.front().copied() {
-            Some(next) if next.due <= self.engine.steps => {
-                self.engine.late.pop_front();
-                memory.write_word(next.addr, next.word);
-                true
-            }
-            _ => false,
+        let due = self.engine.late.iter().position(|next| next.due <= self.engine.steps);
+        let next = due.and_then(|place| self.engine.late.remove(place));
+        if let Some(next) = next {
+            memory.write_word(next.addr, next.word);
         }
+        next.is_some()
     }
 
-    /// Writes a descriptor back, now or late. In order: never past an earlier one.
-    fn write_back(&mut self, memory: &Iommu, addr: u64, word: u64) {
-        let delay = u64::from(self.faults.late_write_back);
-        if delay == 0 && self.engine.late.is_empty() {
+    /// Writes a descriptor back, now or late. In order: never past an earlier one of the same ring.
+    fn write_back(&mut self, memory: &Iommu, addr: u64, word: u64, sent: bool) {
+        let delay =
+            u64::from(self.faults.late_write_back) + if sent { u64::from(self.faults.late_completion) } else { 0 };
+        let latest = self.engine.late.iter().filter(|other| other.sent == sent).map(|other| other.due).max();
+        if delay == 0 && latest.is_none() {
             memory.write_word(addr, word);
         } else {
-            self.engine.late.push_back(WriteBack { due: self.engine.steps + delay, addr, word });
+            let due = latest.unwrap_or(0).max(self.engine.steps + delay);
+            self.engine.late.push_back(WriteBack { due, addr, word, sent });
         }
     }
 
@@ -124,7 +128,7 @@ impl Device {
             let status = if n == last { RxStatus::DD | RxStatus::EOP } else { RxStatus::DD };
             let errors = if n == last { wired.errors } else { RxErrors::empty() };
             let length16 = wired.claimed_length.unwrap_or(u16::try_from(piece.len()).unwrap_or(u16::MAX));
-            self.write_back(memory, descriptor + 8, RxWriteback { length: length16, status, errors }.encode());
+            self.write_back(memory, descriptor + 8, RxWriteback { length: length16, status, errors }.encode(), false);
             self.set(Reg::Rdh, (self.get(Reg::Rdh) + 1) % length);
         }
         self.engine.delivered += 1;
@@ -169,8 +173,14 @@ impl Device {
         let (base, length) = self.ring([Reg::Tdbal, Reg::Tdbah, Reg::Tdlen]);
         let (head, tail) = (self.get(Reg::Tdh), self.get(Reg::Tdt));
         if !self.transmitting() || length == 0 || head == tail {
+            self.engine.working = 0;
             return false;
         }
+        if self.engine.working < self.faults.slow_transmit {
+            self.engine.working += 1;
+            return true;
+        }
+        self.engine.working = 0;
         let descriptor = base + 16 * u64::from(head);
         let (Some(buffer), Some(word)) = (memory.read_word(descriptor), memory.read_word(descriptor + 8)) else {
             return false;
@@ -186,7 +196,7 @@ impl Device {
             self.count(Stat::Tpt);
         }
         if command.contains(TxCommand::RS) {
-            self.write_back(memory, descriptor + 8, desc::tx_written_back(word, TxStatus::DD));
+            self.write_back(memory, descriptor + 8, desc::tx_written_back(word, TxStatus::DD), true);
             self.raise(Cause::TXDW);
         }
         self.set(Reg::Tdh, (head + 1) % length);

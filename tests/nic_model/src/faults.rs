@@ -7,6 +7,10 @@
 pub struct Faults {
     /// Write-backs (DD) happen so many steps after the work they report; the interrupt does not wait for them.
     pub late_write_back: u32,
+    /// As much later again for the write-backs of sent descriptors alone.
+    pub late_completion: u32,
+    /// Steps that each descriptor takes to be sent, beyond the first.
+    pub slow_transmit: u32,
     /// The transmitter is stuck until the next reset.
     pub transmit_stuck: bool,
     /// CTRL.RST never clears, resets nothing, and the engine keeps running.

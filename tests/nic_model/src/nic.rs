@@ -118,6 +118,12 @@ impl Nic {
         change(&mut self.device().faults);
     }
 
+    /// Returns the faults as they are now.
+    #[must_use]
+    pub fn peek_faults(&self) -> Faults {
+        self.device().faults
+    }
+
     /// Overwrites the EEPROM's copy of the address.
     pub fn set_eeprom(&self, mac: MacAddr) {
         let [a, b, c, d, e, f] = mac.octets();
@@ -149,6 +155,12 @@ impl Nic {
             device.bus_master = on;
         }
         device.bus_master == on
+    }
+
+    /// Returns whether the device can reach memory.
+    #[must_use]
+    pub fn is_bus_master(&self) -> bool {
+        self.device().bus_master
     }
 
     /// Looks at a register without the side effects of reading it.

@@ -6,7 +6,7 @@
 use std::{
     boxed::Box,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
@@ -20,6 +20,8 @@ use ksync::{
     time::Instant,
 };
 
+use crate::waits::{Role, Waits};
+
 /// What one look at a condition takes.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -32,18 +34,23 @@ struct Inner {
     /// Nanoseconds since boot. Not the checker's: reading a clock is no choice of the schedule.
     clock: AtomicU64,
     threads: model::Mutex<Vec<JoinHandle<()>>>,
+    waits: std::sync::Mutex<Waits>,
 }
 
 impl Host {
     pub(crate) fn new() -> Self {
         // A second after boot, so that nothing is older than the machine.
         let clock = AtomicU64::new(Instant::from_secs(1).as_nanos());
-        Self(Arc::new(Inner { clock, threads: model::Mutex::new(Vec::new()) }))
+        Self(Arc::new(Inner { clock, threads: model::Mutex::new(Vec::new()), waits: Default::default() }))
     }
 
     /// Starts a thread that [`join_all`](Self::join_all) waits for.
-    pub(crate) fn start(&self, body: impl FnOnce() + Send + 'static) -> Thread {
-        let handle = model::spawn(body);
+    pub(crate) fn start(&self, role: Role, body: impl FnOnce() + Send + 'static) -> Thread {
+        let host = self.clone();
+        let handle = model::spawn(move || {
+            host.note(|waits| waits.i_am(role));
+            body();
+        });
         let thread = handle.thread().clone();
         self.0.threads.lock().push(handle);
         thread
@@ -60,9 +67,27 @@ impl Host {
         }
     }
 
+    /// Notes that the calling thread waits for the work of `whom`.
+    pub(crate) fn i_wait_for(&self, whom: Role) {
+        self.note(|waits| waits.i_wait_for(whom));
+    }
+
+    /// Returns who has waited for whom.
+    pub(crate) fn waits(&self) -> Waits {
+        self.0.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Waits)) {
+        // Not the checker's mutex: writing down is no part of the protocol, and nothing in here can be interrupted.
+        change(&mut self.0.waits.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Lets a millisecond pass, and others work.
     pub(crate) fn relax(&self) {
         self.advance(LOOK);
+        // Where threads are real, so is the time they need.
+        #[cfg(not(shuttle))]
+        std::thread::sleep(LOOK);
         model::yield_now();
     }
 
@@ -84,7 +109,7 @@ impl Scheduler for Host {
     }
 
     fn spawn(&self, _name: &str, _cpu: Option<CpuId>, body: Box<dyn FnOnce() + Send>) -> Option<Thread> {
-        Some(self.start(body))
+        Some(self.start("interrupt thread", body))
     }
 
     fn unpark(&self, thread: &Thread) {

@@ -5,11 +5,14 @@ use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
 };
 
-use e1000::{TeardownError, regs};
+use e1000::{Phase, TeardownError, regs};
 use ksync::{atomic::Ordering, time::Instant};
-use shutdown::{AllJoined, DeviceStopped, Fault, Faults, Flushed, Forced, Pending, Plant, Quiesce, Residue, Teardown};
+use shutdown::{
+    AllJoined, DeviceStopped, Fault, Faults, Flushed, Forced, Pending, Plant, Quiesce, Residue, Teardown, Transcript,
+};
 
 use crate::{
+    host::Host,
     port::Port,
     rig::{Flags, Rig},
 };
@@ -31,7 +34,16 @@ impl Plant for Around<'_> {
     }
 
     fn write(&self, text: fmt::Arguments<'_>) {
-        print!("{text}");
+        // Thousands of walks are quiet; one that is looked at again is not.
+        if std::env::var_os("SLUICE_SHUTTLE_REPLAY").is_some() {
+            print!("{text}");
+        }
+    }
+
+    fn keep(&self, _: &Transcript) {
+        if self.0.flags.panicked.load(SeqCst) {
+            self.0.flags.stages_after_panic.fetch_add(1, SeqCst);
+        }
     }
 
     fn yield_to_panic(&self) -> ! {
@@ -64,6 +76,8 @@ impl Plant for Around<'_> {
     }
 
     fn check_freed(&self, _: &mut dyn FnMut(fmt::Arguments<'_>)) -> Faults {
+        // What a device may still have under way gets the time to arrive.
+        self.0.ports.iter().for_each(|port| (0..self.0.setup.patience).for_each(|_| _ = port.nic.step()));
         match self.0.machine.iommu.violations().iter().find(|violation| violation.write) {
             Some(first) => vec![("memory".into(), Fault::Damaged { address: first.addr, octets: first.len })],
             None => vec![],
@@ -76,6 +90,7 @@ impl Plant for Around<'_> {
         if !self.0.setup.console {
             return Ok(0);
         }
+        self.0.host.i_wait_for("console");
         while !flags.parked.load(Ordering::Acquire) {
             if self.0.host.time() >= deadline {
                 return Err(Fault::CpusRunning(1));
@@ -96,10 +111,12 @@ impl Plant for Around<'_> {
 impl Rig {
     /// Ends the timers and the netisr thread.
     pub(crate) fn join_services(&self, deadline: Instant) -> Faults {
+        self.host.i_wait_for("timers");
         self.timers.iter().for_each(sched::Callout::drain);
         self.callouts.stop();
         self.flags.ending.store(true, Ordering::Release);
         let Some(netisr) = &self.netisr else { return vec![] };
+        self.host.i_wait_for("netisr");
         netisr.unpark();
         while !self.flags.joined.load(Ordering::Acquire) {
             if self.host.time() >= deadline {
@@ -127,6 +144,7 @@ pub(crate) struct Card<'r> {
     port: &'r Port,
     all: &'r [Port],
     flags: &'r Arc<Flags>,
+    host: &'r Host,
     /// The device has been masked once, before its thread was asked to leave.
     masked: bool,
     /// The transmit ring accepts nothing any more.
@@ -139,7 +157,7 @@ pub(crate) struct Card<'r> {
 impl<'r> Card<'r> {
     pub(crate) fn new(rig: &'r Rig, port: &'r Port) -> Self {
         let (masked, sealed, sent_at_drain, stopped) = (false, false, None, None);
-        Self { port, all: &rig.ports, flags: &rig.flags, masked, sealed, sent_at_drain, stopped }
+        Self { port, all: &rig.ports, flags: &rig.flags, host: &rig.host, masked, sealed, sent_at_drain, stopped }
     }
 
     /// Whether the device is told to receive or to send.
@@ -167,8 +185,14 @@ impl Quiesce for Card<'_> {
     }
 
     fn pending(&mut self) -> Pending {
+        if self.port.adapter.phase() == Phase::Gone {
+            return Pending::default();
+        }
         let received = self.port.adapter.rx_backlog().unwrap_or(0);
         let unsent = self.port.adapter.tx_backlog();
+        if received + unsent > 0 {
+            self.host.i_wait_for(if received > 0 { "interrupt thread" } else { "device" });
+        }
         if self.sealed && unsent == 0 {
             self.sent_at_drain = self.port.adapter.frames_on_wire();
         }
@@ -177,6 +201,7 @@ impl Quiesce for Card<'_> {
 
     fn mask(&mut self) -> Result<(), Fault> {
         self.masked = true;
+        self.flags.drained.store(true, SeqCst);
         let masked = self.port.adapter.mask_interrupts().map_err(fault);
         ithread::LineControl::mask(&*self.port.line, self.port.event.irq());
         masked
@@ -190,6 +215,7 @@ impl Quiesce for Card<'_> {
     }
 
     fn join(&mut self, deadline: Instant) -> Result<(), Fault> {
+        self.host.i_wait_for("interrupt thread");
         match self.port.event.quiesce(deadline) {
             Ok(_) => Ok(()),
             Err(_) => Err(Fault::Wedged),
@@ -207,7 +233,7 @@ impl Teardown for Card<'_> {
         if self.all.iter().any(|port| !port.shared.gone.load(SeqCst)) {
             self.flags.broke("DMA was stopped under a thread that was still at work");
         }
-        if self.port.nic.peek(e1000::Reg::Ims) != 0 && self.port.adapter.phase() != e1000::Phase::Gone {
+        if self.port.nic.peek(e1000::Reg::Ims) != 0 && !self.port.nic.peek_faults().gone {
             self.flags.broke("a device could interrupt after its thread had been joined");
         }
         self.stopped = Some(self.port.adapter.stop_dma().map_err(fault)?);
@@ -248,7 +274,7 @@ impl Teardown for Card<'_> {
     }
 
     fn bus_master_off(&mut self) -> Result<(), Fault> {
-        if self.is_enabled() && self.port.adapter.phase() != e1000::Phase::Gone {
+        if self.is_enabled() && !self.port.nic.peek_faults().gone {
             self.flags.broke("bus mastering was taken from a device at work, which hangs some machines");
         }
         if self.port.nic.set_bus_master(false) { Ok(()) } else { Err(Fault::BusMasterOn) }

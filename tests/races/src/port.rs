@@ -9,7 +9,10 @@ use std::sync::{
 
 use e1000::{Adapter, FilterCause, RxRing};
 use ithread::{Filter, FilterResult, Handler, HandlerId, Pass};
-use ksync::{SpinLock, model::RaceCell};
+use ksync::{
+    SpinLock,
+    model::{self, RaceCell},
+};
 use nic_model::Nic;
 use pktbuf::PacketBatch;
 use router::Worker;
@@ -46,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) gone: Plain,
     /// The thread never comes back from its next pass, until this is cleared.
     pub(crate) wedged: Plain,
+    /// It is in there.
+    pub(crate) stuck: Plain,
 }
 
 impl Shared {
@@ -84,7 +89,8 @@ pub(crate) struct Forwarder {
 impl Handler for Forwarder {
     fn run(&mut self) -> Pass {
         while self.shared.wedged.load(SeqCst) {
-            self.host.relax();
+            self.shared.stuck.store(true, SeqCst);
+            model::yield_now();
         }
         self.shared.handler_memory.write();
         let Self { adapter, rx, worker, batch, host, .. } = self;

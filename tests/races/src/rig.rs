@@ -2,9 +2,10 @@
 
 use std::{
     boxed::Box,
+    cell::Cell,
     sync::{
         Arc,
-        atomic::{AtomicBool as Plain, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool as Plain, AtomicU64 as Count, Ordering::SeqCst},
     },
     time::Duration,
     vec::Vec,
@@ -12,7 +13,7 @@ use std::{
 
 use arp::ArpConfig;
 use config::Config;
-use e1000::{Adapter, Attached};
+use e1000::{Adapter, Attached, DmaStop, Variant};
 use ifnet::Interface;
 use ithread::IntrEvent;
 use ksync::{
@@ -24,7 +25,7 @@ use nic_model::Machine;
 use pktbuf::PacketBatch;
 use router::{Audit, PingRequest, Router, Worker, WorkerConfig};
 use sched::{Callout, Callouts};
-use shutdown::{Budgets, Claim};
+use shutdown::{Budgets, Claim, Edge};
 
 use crate::{
     frames,
@@ -37,11 +38,11 @@ use crate::{
 const BUFFERS: usize = if cfg!(shuttle) { 96 } else { 600 };
 /// How often the timers run.
 const TICK: Duration = Duration::from_millis(3);
-/// Echo requests that the console sends.
-const PINGS: u16 = 4;
+/// Commands that the console takes: an echo request, and a frame.
+const PINGS: u16 = 2;
 
 /// What machine is wanted; the default has two cards with lines of their own, and everything else off.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Setup {
     /// Both cards on one interrupt line.
     pub shared_line: bool,
@@ -53,8 +54,61 @@ pub struct Setup {
     pub in_flight: bool,
     /// Another CPU sends echo requests, until it is told that there is a shutdown, or is parked.
     pub console: bool,
+    /// The cards acknowledge a master disable before their reset, as the family's PCI Express parts do.
+    pub later: bool,
+    /// Steps that the devices make before the tripwire is looked at, and again after the end.
+    pub patience: u32,
     /// What each stage may take.
     pub budgets: Budgets,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let mut budgets = Budgets::default();
+        if cfg!(shuttle) {
+            // A millisecond is one look here, and a thousand of them are for ever.
+            (budgets.drain, budgets.join) = (Duration::from_millis(700), Duration::from_millis(1500));
+        }
+        Self {
+            shared_line: false,
+            deferred: false,
+            cold: false,
+            in_flight: false,
+            console: false,
+            later: false,
+            patience: 0,
+            budgets,
+        }
+    }
+}
+
+impl Setup {
+    /// The same, with little time for the drain, for scenarios in which it cannot succeed.
+    #[must_use]
+    pub fn impatient(mut self) -> Self {
+        self.budgets.drain = Duration::from_millis(60);
+        self
+    }
+
+    /// The same, with little time for the threads, for scenarios in which one never answers.
+    #[must_use]
+    pub fn resigned(mut self) -> Self {
+        self.budgets.join = Duration::from_millis(60);
+        self
+    }
+}
+
+std::thread_local! {
+    /// The edge that machines made on this thread leave out.
+    static WITHOUT: Cell<Option<Edge>> = const { Cell::new(None) };
+}
+
+/// Runs `act`; the ladders of the machines that it makes leave out `edge`.
+pub fn without<R>(edge: Edge, act: impl FnOnce() -> R) -> R {
+    WITHOUT.set(Some(edge));
+    let result = act();
+    WITHOUT.set(None);
+    result
 }
 
 /// Everything that other threads of the machine share.
@@ -73,11 +127,19 @@ pub(crate) struct Flags {
     /// Threads that [`crate::plant`] joins with the callouts.
     pub(crate) joined: AtomicBool,
     /// Runs of the timers. Not the checker's, as the ones below.
-    pub(crate) ticks: AtomicU64,
+    pub(crate) ticks: Count,
     /// Memory has been given back: from here on a timer is a broken promise.
     pub(crate) torn_down: Plain,
+    /// The rings have been drained.
+    pub(crate) drained: Plain,
     /// The machine is over.
     pub(crate) over: Plain,
+    /// Frames that ports accepted from the console.
+    pub(crate) raw_sent: Count,
+    /// A panic has asked.
+    pub(crate) panicked: Plain,
+    /// Stages that began after that.
+    pub(crate) stages_after_panic: Count,
     /// Something happened that must not, in words.
     broken: model::Mutex<Vec<String>>,
 }
@@ -91,9 +153,13 @@ impl Flags {
             parking: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             joined: AtomicBool::new(false),
-            ticks: AtomicU64::new(0),
+            ticks: Count::new(0),
             torn_down: Plain::new(false),
+            drained: Plain::new(false),
             over: Plain::new(false),
+            raw_sent: Count::new(0),
+            panicked: Plain::new(false),
+            stages_after_panic: Count::new(0),
             broken: model::Mutex::new(Vec::new()),
         }
     }
@@ -159,7 +225,7 @@ impl Rig {
             host,
             ports,
             flags,
-            claim: Claim::new(),
+            claim: Claim::without(WITHOUT.get()),
             callouts,
             timers: Vec::new(),
             netisr: None,
@@ -186,7 +252,7 @@ impl Rig {
                 in_flight: self.setup.in_flight,
                 power_off: Arc::clone(&self.flags.power_off),
             };
-            self.host.start(move || wiring.run());
+            self.host.start("device", move || wiring.run());
         }
     }
 
@@ -208,13 +274,13 @@ impl Rig {
         tick.schedule(self.host.time()).expect("nobody has drained it");
         self.timers.push(tick);
         let callouts = self.callouts.clone();
-        self.host.start(move || callouts.run());
+        self.host.start("timers", move || callouts.run());
     }
 
     fn start_netisr(&mut self) {
         let mut worker = worker(&self.machine, self.router, "netisr 0", false);
         let (host, flags) = (self.host.clone(), Arc::clone(&self.flags));
-        let thread = self.host.start(move || {
+        let thread = self.host.start("netisr", move || {
             while !flags.ending.load(Ordering::Acquire) {
                 if worker.run_netisr(host.time(), 0, 4) == 0 {
                     model::park();
@@ -228,17 +294,35 @@ impl Rig {
         self.netisr = Some(thread);
     }
 
-    /// Another CPU, at which somebody types `ping`.
+    /// Another CPU, at which somebody types: `ping`, and commands that send frames past the router's tables.
     fn start_console(&self) {
         let mut worker = worker(&self.machine, self.router, "console", false);
         let (host, flags) = (self.host.clone(), Arc::clone(&self.flags));
-        self.host.start(move || {
+        let adapter = Arc::clone(&self.ports[1].adapter);
+        self.host.start("console", move || {
             let mut sequence = 0;
             while !flags.parking.load(Ordering::Acquire) {
                 let (destination, _) = frames::host(usize::from(sequence % 2 == 1));
-                if sequence < PINGS && !flags.refusing.load(Ordering::Acquire) {
-                    let request = PingRequest { destination, ident: 1, sequence, body_len: 16 };
-                    let _ = worker.ping_send(host.time(), request);
+                // In this order: whoever is past the drain has been told.
+                let late = flags.drained.load(SeqCst);
+                let refused = flags.refusing.load(Ordering::Acquire);
+                if late && !refused {
+                    flags.broke("the console still took orders after the drain");
+                }
+                if sequence < PINGS && !refused {
+                    // Somebody has typed; that it is acted upon takes a moment.
+                    let mut moments = model::choose(1200);
+                    while moments > 0 && !flags.parking.load(Ordering::Acquire) {
+                        moments -= 1;
+                        model::yield_now();
+                    }
+                    if model::choose(2) == 0 {
+                        let request = PingRequest { destination, ident: 1, sequence, body_len: 16 };
+                        let _ = worker.ping_send(host.time(), request);
+                    } else {
+                        let accepted = worker.pass(host.time(), |pass| send_frame(pass, &*adapter));
+                        flags.raw_sent.fetch_add(accepted, SeqCst);
+                    }
                     sequence += 1;
                 }
                 if flags.over.load(SeqCst) {
@@ -259,6 +343,29 @@ impl Rig {
         }
     }
 
+    /// Has a thread put `count` datagrams on the wire of each port, one at a time, while everything goes on.
+    pub fn trickle(&self, count: u32) {
+        let nics: Vec<_> = self.ports.iter().map(|port| port.nic.clone()).collect();
+        self.host.start("wire", move || {
+            for serial in 0..count {
+                for (index, nic) in nics.iter().enumerate() {
+                    nic.inject(frames::datagram(index, serial));
+                    model::yield_now();
+                }
+            }
+        });
+    }
+
+    /// Has a thread do `act` a number of times, while everything goes on.
+    pub fn meanwhile(&self, times: u32, mut act: impl FnMut() + Send + 'static) {
+        self.host.start("adversary", move || {
+            for _ in 0..times {
+                act();
+                model::yield_now();
+            }
+        });
+    }
+
     /// Returns a port's device, to play the adversary with.
     ///
     /// # Panics
@@ -275,6 +382,7 @@ impl Rig {
     pub fn wedge(&self, port: usize) {
         self.ports[port].shared.wedged.store(true, SeqCst);
         self.ports[port].event.schedule(self.ports[port].handler);
+        self.wait_for("the thread is stuck", || self.ports[port].shared.stuck.load(SeqCst));
     }
 
     /// Lets time pass, a millisecond at a time.
@@ -282,19 +390,36 @@ impl Rig {
         (0..millis).for_each(|_| self.host.relax());
     }
 
+    /// Waits for some milliseconds, up to a dozen, or not at all: a shutdown may come at any instant.
+    pub fn until_any_instant(&self) {
+        self.wait(u32::try_from(model::choose(13)).unwrap_or(0));
+    }
+
     /// Waits until `done`, or fails.
     ///
     /// # Panics
-    /// If ten seconds have passed before.
+    /// If three seconds have passed before.
     pub fn wait_for(&self, what: &str, done: impl Fn() -> bool) {
-        for _ in 0..10_000 {
+        for _ in 0..3000 {
             if done() {
                 return;
             }
             self.host.relax();
         }
-        panic!("{what}: not within ten seconds");
+        let events: Vec<_> = self.ports.iter().map(|port| port.event.statistics()).collect();
+        panic!("{what}: not within three seconds; {events:?}");
     }
+}
+
+/// Sends a frame that needs no neighbour; returns whether the port took it.
+fn send_frame(pass: &mut router::Pass<'_>, port: &dyn Interface) -> u64 {
+    let Some(mut packet) = pass.cache().alloc() else { return 0 };
+    let mut batch = PacketBatch::new();
+    packet.append(&frames::arp_request(1)).expect("the frame fits");
+    batch.push(packet).expect("an empty batch has room");
+    let outcome = port.transmit(&mut batch, pass.cache());
+    batch.drain().for_each(|packet| pass.cache().recycle(packet));
+    u64::from(outcome.accepted)
 }
 
 /// Makes a worker.
@@ -315,13 +440,15 @@ fn attach_all(setup: Setup, machine: &Machine, router: &'static Router, host: &H
                 (line, event)
             }
         };
-        ports.push(attach(number, machine, router, host, line, event));
+        ports.push(attach(number, setup, machine, router, host, line, event));
     }
     ports
 }
 
+#[expect(clippy::too_many_arguments, reason = "a card is wired to everything")]
 fn attach(
     number: u8,
+    setup: Setup,
     machine: &Machine,
     router: &'static Router,
     host: &Host,
@@ -329,7 +456,11 @@ fn attach(
     event: Arc<Event>,
 ) -> Port {
     let nic = machine.nic(nic_model::mac(number));
-    let config = nic_model::config(number);
+    let mut config = nic_model::config(number);
+    if setup.later {
+        let later = Variant { dma_stop: DmaStop::MasterDisable, ..*config.variant };
+        config.variant = Box::leak(Box::new(later));
+    }
     let name = config.name.clone();
     let delay: &'static nic_model::Nic = Box::leak(Box::new(nic.clone()));
     let attached = Adapter::attach(nic.clone(), &machine.root, machine.pool, config, delay);

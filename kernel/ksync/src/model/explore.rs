@@ -58,7 +58,7 @@ pub fn check_times(repeats: usize, scenario: impl Fn() + Send + Sync + 'static) 
     #[cfg(loom)]
     exhaust(scenario);
     #[cfg(shuttle)]
-    if let Err(failure) = schedules::explore(&(Arc::new(scenario) as Scenario)) {
+    if let Err(failure) = schedules::explore(&(Arc::new(scenario) as Scenario), None) {
         panic!("{failure}");
     }
     #[cfg(not(any(loom, shuttle)))]
@@ -69,24 +69,44 @@ pub fn check_times(repeats: usize, scenario: impl Fn() + Send + Sync + 'static) 
     }
 }
 
-/// Looks for a failure of `scenario`, as [`check`] does, and returns the first; for tests of whether a scenario can fail.
+/// Looks for a failure of `scenario` that is `wanted` (by what its panic said) and returns the first; for tests of whether a
+/// scenario can fail. Looks in as many executions as [`check`] makes, under shuttle in some thousands at least.
 ///
-/// Under loom the failing execution is not counted.
-pub fn find(scenario: impl Fn() + Send + Sync + 'static) -> Option<Failure> {
+/// Under loom, whose search ends with the first failure, that one has to be wanted; the failing execution is not counted.
+pub fn find(scenario: impl Fn() + Send + Sync + 'static, wanted: impl Fn(&str) -> bool) -> Option<Failure> {
     let scenario: Scenario = Arc::new(scenario);
     #[cfg(shuttle)]
-    return schedules::explore(&scenario).err();
+    return schedules::explore(&scenario, Some(&wanted)).err();
     #[cfg(loom)]
-    return caught(move || exhaust(move || scenario())).err().map(|message| Failure {
-        message,
-        replay: None,
-        executions: 0,
-    });
+    {
+        let message = caught(move || exhaust(move || scenario())).err().filter(|message| wanted(message))?;
+        Some(Failure { message, replay: None, executions: 0 })
+    }
     #[cfg(not(any(loom, shuttle)))]
     (1..=REPEATS as u64).find_map(|executions| {
-        let message = caught(|| scenario()).err()?;
+        let message = caught(|| scenario()).err().filter(|message| wanted(message))?;
         Some(Failure { message, replay: None, executions })
     })
+}
+
+/// Returns a number below `below` that the scenario is to use, such as an instant: part of the schedule under shuttle, so that a
+/// replay chooses it again; another one each time on real threads. Not for loom, which cannot exhaust numbers.
+///
+/// # Panics
+/// If `below` is zero.
+#[cfg(not(loom))]
+pub fn choose(below: u64) -> u64 {
+    #[cfg(shuttle)]
+    let number = shuttle::rand::RngCore::next_u64(&mut shuttle::rand::thread_rng());
+    #[cfg(not(shuttle))]
+    let number = {
+        use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        // Steps of an irrational part of the range spread evenly (Weyl's sequence).
+        NEXT.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed) >> 20
+    };
+    number % below
 }
 
 /// Runs `act` and returns what its panic said.

@@ -14,6 +14,8 @@
 //! kernel.
 
 mod explore;
+#[cfg(shuttle)]
+mod listen;
 #[cfg(loom)]
 mod loom_threads;
 #[cfg(shuttle)]
@@ -22,7 +24,7 @@ mod schedules;
 use core::ops::{Deref, DerefMut};
 
 #[cfg(not(any(loom, shuttle)))]
-pub use std::thread::{JoinHandle, Thread, current, park, spawn, yield_now};
+pub use std::thread::{JoinHandle, Thread, ThreadId, current, park, spawn, yield_now};
 
 #[cfg(loom)]
 pub use loom::thread::yield_now;
@@ -30,8 +32,10 @@ pub use loom::thread::yield_now;
 pub use loom_threads::{JoinHandle, Thread, current, park, spawn};
 
 #[cfg(shuttle)]
-pub use shuttle::thread::{JoinHandle, Thread, current, park, spawn, yield_now};
+pub use shuttle::thread::{JoinHandle, Thread, ThreadId, current, park, spawn, yield_now};
 
+#[cfg(not(loom))]
+pub use explore::choose;
 pub use explore::{Failure, check, check_times, find};
 
 /// A stand-in for plain memory whose conflicting accesses are a test failure.

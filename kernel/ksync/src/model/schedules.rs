@@ -8,10 +8,15 @@ use shuttle::{
     scheduler::{PctScheduler, RandomScheduler, Scheduler},
 };
 
-use super::explore::{Failure, Scenario, caught, report};
+use super::{
+    explore::{Failure, Scenario, caught, report},
+    listen,
+};
 
 /// Executions of a scenario, unless the environment says otherwise.
 const ITERATIONS: u64 = 100;
+/// Executions in a search for a failure, at least: it ends with the first, and some are rare.
+const SEARCH: u64 = 5000;
 /// Executions under one seed of PCT, which learns the length of the scenario from those before.
 const PCT_ROUND: u64 = 25;
 /// Preemptions that PCT places, and one.
@@ -40,7 +45,6 @@ fn config() -> Config {
     // The seed says all that the list of steps would say.
     config.failure_persistence = FailurePersistence::None;
     config.silence_warnings = true;
-    config.ungraceful_shutdown_config.immediately_return_on_panic = true;
     config
 }
 
@@ -54,22 +58,26 @@ fn replay() -> Option<Schedules> {
     Some(parsed.unwrap_or_else(|| panic!("SLUICE_SHUTTLE_REPLAY is neither random:SEED nor pct:SEED: {text}")))
 }
 
-/// Runs `scenario` in as many schedules as asked for.
-pub(super) fn explore(scenario: &Scenario) -> Result<(), Failure> {
+/// Which failures end the search: all (and everybody hears of them), or those whose words are wanted.
+pub(super) type Wanted<'w> = Option<&'w dyn Fn(&str) -> bool>;
+
+/// Runs `scenario` in as many schedules as asked for, or until it fails.
+pub(super) fn explore(scenario: &Scenario, wanted: Wanted<'_>) -> Result<(), Failure> {
     if let Some(schedules) = replay() {
-        return run(schedules, scenario, &mut 0);
+        return run(schedules, scenario, wanted, &mut 0);
     }
     let (iterations, mut seed) = (number("SLUICE_SHUTTLE_ITERATIONS", ITERATIONS), number("SLUICE_SHUTTLE_SEED", 1));
+    let iterations = if wanted.is_some() { iterations.max(SEARCH) } else { iterations };
     let mut done = 0;
     let mut result = Ok(());
     while done < iterations && result.is_ok() {
         let round = (2 * PCT_ROUND).min(iterations - done);
         for _ in 0..round.div_ceil(2) {
-            result = result.and_then(|()| run(Schedules::Random(seed), scenario, &mut done));
+            result = result.and_then(|()| run(Schedules::Random(seed), scenario, wanted, &mut done));
             seed += 1;
         }
         if round > 1 {
-            result = result.and_then(|()| run(Schedules::Pct(seed, round / 2), scenario, &mut done));
+            result = result.and_then(|()| run(Schedules::Pct(seed, round / 2), scenario, wanted, &mut done));
             seed += 1;
         }
     }
@@ -77,7 +85,7 @@ pub(super) fn explore(scenario: &Scenario) -> Result<(), Failure> {
     result
 }
 
-fn run(schedules: Schedules, scenario: &Scenario, done: &mut u64) -> Result<(), Failure> {
+fn run(schedules: Schedules, scenario: &Scenario, wanted: Wanted<'_>, done: &mut u64) -> Result<(), Failure> {
     let (scheduler, name): (Box<dyn Scheduler + Send>, String) = match schedules {
         Schedules::Random(seed) => (Box::new(RandomScheduler::new_from_seed(seed, 1)), format!("random:{seed}")),
         Schedules::Pct(seed, count) => {
@@ -91,9 +99,11 @@ fn run(schedules: Schedules, scenario: &Scenario, done: &mut u64) -> Result<(), 
         counted.fetch_add(1, Relaxed);
         scenario();
     };
-    let result = caught(|| _ = Runner::new(scheduler, config()).run(counting));
+    let result =
+        listen::first_words(wanted.is_some(), || caught(|| _ = Runner::new(scheduler, config()).run(counting)));
     *done += count.load(Relaxed);
-    if result.as_ref().is_err_and(|message| message.contains(NOTHING_TO_CHOOSE)) {
+    let counts = |message: &String| !message.contains(NOTHING_TO_CHOOSE) && wanted.is_none_or(|wanted| wanted(message));
+    if !result.as_ref().is_err_and(counts) {
         return Ok(());
     }
     result.map_err(|message| Failure { message, replay: Some(name), executions: *done })

@@ -118,8 +118,9 @@ impl<'p> Ladder<'p, stage::Masked> {
             self.explain(&faults);
         }
         // A thread that was at its end may have re-armed its device after the mask (race class R20); now nobody can.
+        let mut unmasked = Faults::new();
         if self.keeps(Edge::MaskAfterJoin) {
-            faults.extend(self.each(Instant::MAX, |device| device.mask()));
+            unmasked = self.each(Instant::MAX, |device| device.mask());
         }
         let (plant, transcript) = (self.plant, &mut self.transcript);
         let deadline = plant.now() + self.budgets.join;
@@ -128,6 +129,8 @@ impl<'p> Ladder<'p, stage::Masked> {
         }
         // One thread that still runs may transmit into any device: then nothing at all is freed.
         let proof = faults.is_empty().then_some(AllJoined(()));
+        // A device that could not be masked, because it is gone perhaps, has no thread any more that it could wake.
+        faults.extend(unmasked);
         if self.keeps(Edge::CloseEgressAfterJoin) {
             self.devices.iter_mut().for_each(|device| device.close_egress());
         }
