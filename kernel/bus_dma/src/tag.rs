@@ -136,14 +136,14 @@ impl DmaTag {
         self.inner.tripwire.as_ref().map_or(0, |tripwire| tripwire.check(tell))
     }
 
-    /// Returns under which tag the buffer was lent that lies at `ptr`, and its bus address, if it was given back since
-    /// [`arm_tripwire`](Self::arm_tripwire).
+    /// Returns the bus address of `ptr`, and under which tag the buffer was lent that it lies in, if it was given back since
+    /// [`arm_tripwire`](Self::arm_tripwire); `None` if no device can reach it.
     ///
     /// # Context
     /// Thread.
-    pub fn lender(&self, ptr: *const u8) -> Option<(Arc<str>, BusAddr)> {
+    pub fn lender(&self, ptr: *const u8) -> Option<(BusAddr, Option<Arc<str>>)> {
         let address = BusAddr::from_phys(self.inner.platform.phys_of(ptr)?);
-        Some((self.inner.tripwire.as_ref()?.lender(address)?, address))
+        Some((address, self.inner.tripwire.as_ref().and_then(|tripwire| tripwire.lender(address))))
     }
 
     pub(crate) fn inner(&self) -> &TagInner {

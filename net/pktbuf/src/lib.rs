@@ -27,7 +27,7 @@ pub use batch::{BATCH_CAPACITY, Drain, PacketBatch};
 pub use buffer::{LinkCast, Origin, PacketBuf};
 pub use cache::PoolCache;
 pub use pool::{Census, MAX_CACHES, PacketPool};
-pub use tripwire::{Disturbed, TripwireReport};
+pub use tripwire::{Armed, Disturbed, TripwireReport};
 
 /// Octets of storage of one frame: 36 cache lines, so that frames of an aligned region never share one.
 pub const FRAME_STRIDE: usize = 2304;

@@ -19,7 +19,14 @@ pub struct TripwireReport {
     pub damaged: usize,
 }
 
-/// A frame left the free list after the tripwire was armed, so that a changed octet would prove nothing.
+/// What the pool looked like when its tripwire was armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Armed {
+    departures: u64,
+    free: usize,
+}
+
+/// A frame left the free list or came home after the tripwire was armed, so that a changed octet would prove nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disturbed;
 
@@ -29,22 +36,30 @@ impl PacketPool {
     ///
     /// # Context
     /// Thread. Interrupts are off for one frame at a time.
-    pub fn arm_tripwire(&self) -> u64 {
-        let departures = self.free.lock().departures;
+    pub fn arm_tripwire(&self) -> Armed {
+        let armed = self.armed();
         self.visit_free(|frame| frame.fill(PATTERN));
-        departures
+        armed
+    }
+
+    fn armed(&self) -> Armed {
+        let free = self.free.lock();
+        Armed { departures: free.departures, free: free.frames.len() }
     }
 
     /// Looks at all free frames again, and calls `tell` with each that has changed: where the first changed octet is, and how many
     /// there are.
     ///
     /// # Errors
-    /// [`Disturbed`] if a frame was allocated since `witness` was made.
+    /// [`Disturbed`] if a frame was allocated, or came home, since `witness` was made; then nothing is told.
     pub fn check_tripwire(
         &self,
-        witness: u64,
+        witness: Armed,
         mut tell: impl FnMut(*const u8, usize),
     ) -> Result<TripwireReport, Disturbed> {
+        if self.armed() != witness {
+            return Err(Disturbed);
+        }
         let mut report = TripwireReport { checked: 0, damaged: 0 };
         self.visit_free(|frame| {
             report.checked += 1;
@@ -58,7 +73,7 @@ impl PacketPool {
                 tell(core::ptr::from_ref(first), 1 + changed.count());
             }
         });
-        if self.free.lock().departures == witness { Ok(report) } else { Err(Disturbed) }
+        if self.armed() == witness { Ok(report) } else { Err(Disturbed) }
     }
 
     fn visit_free(&self, mut visit: impl FnMut(&mut Storage)) {
@@ -96,6 +111,15 @@ mod tests {
         assert_eq!(report, Ok(TripwireReport { checked: 5, damaged: 1 }));
         let at = pool.free.lock().frames.get(3).map(|frame| frame[7..].as_ptr());
         assert_eq!(told, [(at.unwrap(), 2)]);
+    }
+
+    #[test]
+    fn a_frame_that_comes_home_after_arming_is_not_mistaken_for_damage() {
+        let pool = PacketPool::leak_for_tests(5);
+        let out = pool.alloc();
+        let witness = pool.arm_tripwire();
+        drop(out);
+        assert_eq!(pool.check_tripwire(witness, |_, _| panic!()), Err(Disturbed));
     }
 
     #[test]

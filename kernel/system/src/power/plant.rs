@@ -10,10 +10,11 @@ use core::{
 };
 
 use arrayvec::ArrayString;
+use bus_dma::BusAddr;
 use ifnet::IfIndex;
 use ksync::{SpinLock, time::Instant};
 use machine::{console, ipi, irq, pstore, smp, time};
-use pktbuf::PacketPool;
+use pktbuf::{Armed, PacketPool};
 use shutdown::{Fault, Faults, Flushed, Keeper, Plant, Residue, Transcript};
 
 use crate::{bus, net, services, threads, watchdog};
@@ -29,7 +30,7 @@ pub(super) struct Machine {
     /// The record for the next boot, and how far it goes.
     record: RefCell<(Keeper, pstore::Writer)>,
     /// What the tripwire of the packet pool wants to see again.
-    packets: Cell<Option<u64>>,
+    packets: Cell<Option<Armed>>,
 }
 
 impl Machine {
@@ -109,10 +110,10 @@ impl Plant for Machine {
             root.check_tripwire(&mut |damage| note(&damage.tag, damage.address.as_u64(), damage.octets))
         });
         let packets = net::pool().zip(self.packets.get()).map(|(pool, witness)| {
-            pool.check_tripwire(witness, |first, octets| match root.and_then(|root| root.lender(first)) {
-                Some((tag, address)) => note(&tag, address.as_u64(), octets),
-                // Free all along, or not a device's doing; the address is the kernel's then.
-                None => note("packet pool", first.addr() as u64, octets),
+            pool.check_tripwire(witness, |first, octets| {
+                let (address, tag) = root.and_then(|root| root.lender(first)).unzip();
+                // A frame that was free all along belonged to no tag.
+                note(tag.flatten().as_deref().unwrap_or("packet pool"), address.map_or(0, BusAddr::as_u64), octets);
             })
         });
         match packets {
