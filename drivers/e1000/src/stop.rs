@@ -225,6 +225,8 @@ impl<R: RegisterIo> Adapter<R> {
         if self.phase() == Phase::Gone {
             return Err(Error::Gone);
         }
+        // Without the proof nobody will look into the ring; then what the registers say has to do.
+        let left = self.rx_backlog().unwrap_or(0);
         self.set_phase(Phase::Stopped);
         // Whoever is sending now finishes; whoever comes later finds the phase changed. The device is told to stop
         // either way.
@@ -232,8 +234,14 @@ impl<R: RegisterIo> Adapter<R> {
         // The reset clears them.
         self.collect_statistics();
         let stopped = hardware::stop(&self.regs, self.delay, self.variant);
-        self.note_gone(stopped)?;
-        if passed { Ok(DmaStopped { name: Arc::clone(&self.name) }) } else { Err(Error::TransmitWedged) }
+        let refused = self.note_gone(stopped).err().or((!passed).then_some(Error::TransmitWedged));
+        match refused {
+            None => Ok(DmaStopped { name: Arc::clone(&self.name) }),
+            Some(refused) => {
+                self.rx.unserved.add(left as u64);
+                Err(refused)
+            }
+        }
     }
 
     /// Stops the device as [`stop_dma`](Self::stop_dma) does, whoever may still be sending or serving: sees whether it acknowledges,
@@ -247,10 +255,14 @@ impl<R: RegisterIo> Adapter<R> {
     pub fn force_stop(&self) -> Result<(), Error> {
         self.masked_for_good.store(true, Ordering::Release);
         self.ingress_open.store(false, Ordering::Relaxed);
-        if self.phase() == Phase::Gone {
-            return Err(Error::Gone);
+        match self.phase() {
+            Phase::Gone => return Err(Error::Gone),
+            // `stop_dma` has been here.
+            Phase::Stopped => {}
+            _ => self.rx.unserved.add(self.rx_backlog().unwrap_or(0) as u64),
         }
         self.set_phase(Phase::Stopped);
+        self.collect_statistics();
         self.note_gone(hardware::stop(&self.regs, self.delay, self.variant))
     }
 

@@ -24,8 +24,9 @@ impl Default for Budgets {
         Self {
             drain: Duration::from_secs(5),
             join: Duration::from_secs(10),
-            park: Duration::from_secs(1),
-            command: Duration::from_secs(1),
+            // Microseconds of work each; but an emulator's processor may be away for a second while its host is busy.
+            park: Duration::from_secs(3),
+            command: Duration::from_secs(3),
             call: Duration::from_millis(250),
         }
     }
@@ -76,8 +77,8 @@ mod tests {
 
     #[test]
     fn the_default_bound_for_two_cards_is_under_a_minute_and_a_half() {
-        let bound = Budgets::default().bound(2);
-        assert!(bound > Duration::from_secs(36) && bound < Duration::from_secs(90), "{bound:?}");
+        let bound = Budgets::default().bound(2).as_secs();
+        assert_eq!(bound, 88);
     }
 
     #[test]

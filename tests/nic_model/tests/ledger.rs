@@ -51,6 +51,27 @@ fn frames_nobody_fetched_before_the_teardown_are_counted_as_left_in_the_ring() {
 }
 
 #[test]
+fn frames_in_a_ring_that_stays_in_quarantine_are_counted_as_left_in_it() {
+    let machine = Machine::new(300);
+    for never_resets in [false, true] {
+        let mut bench = machine.port(u8::from(never_resets));
+        (0..10).for_each(|n| bench.nic.inject(frame(u8::from(never_resets), n, 100)));
+        bench.nic.settle();
+        bench.service(4);
+        // Stopped by force at once, or after it did not stop of itself; asked again, nothing is counted twice.
+        bench.nic.set_faults(|faults| faults.never_resets = never_resets);
+        let stopped = never_resets.then(|| bench.adapter.stop_dma().is_ok());
+        assert_eq!(stopped, never_resets.then_some(false));
+        assert_eq!(
+            (bench.adapter.force_stop().is_ok(), bench.adapter.force_stop().is_ok()),
+            (!never_resets, !never_resets)
+        );
+        let ledger = bench.adapter.ledger();
+        assert_eq!((ledger.device_received, ledger.unserved, ledger.received_difference()), (10, 6, 0));
+    }
+}
+
+#[test]
 fn frames_without_a_descriptor_are_missed_and_not_unexplained() {
     let machine = Machine::new(300);
     let mut bench = machine.port(0);
