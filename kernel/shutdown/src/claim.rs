@@ -52,6 +52,8 @@ const EXIT: u32 = 0xFF;
 const WALKED: u32 = 1 << 8;
 /// The owner has decided what is carried out.
 const SETTLED: u32 = 1 << 9;
+/// Somebody waits for requests.
+const ATTENDED: u32 = 1 << 10;
 
 /// What a request became.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +125,17 @@ impl Claim {
     pub fn strongest(&self) -> Option<Exit> {
         // ORDERING: pairs with the release half of `request`.
         Exit::from_word(self.word.load(Ordering::Acquire))
+    }
+
+    /// Says that the calling thread can be found and woken from now on. To be called before the first [`begin`](Self::begin):
+    /// then a request either is seen by that, or its maker sees where the thread is noted and wakes it.
+    ///
+    /// # Context
+    /// Any; does not block.
+    pub fn attend(&self) {
+        // ORDERING: a read-modify-write of the word that `request` changes as well: one of the two is first. If this is, the release
+        // shows the asker the thread; if the request is, the acquire shows it to the `begin` that follows.
+        self.word.fetch_or(ATTENDED, Ordering::AcqRel);
     }
 
     /// Takes the right to walk the ladder. `None` while nobody has asked, after somebody else has taken it, and for ever once

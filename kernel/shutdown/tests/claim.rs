@@ -1,6 +1,9 @@
 //! The claim in every interleaving (loom), or many times on real threads: one walks, nobody's request is lost.
 
-use ksync::model::{self, check};
+use ksync::{
+    atomic::{AtomicBool, Ordering},
+    model::{self, check},
+};
 use shutdown::{Claim, Claimed, Exit};
 use std::sync::Arc;
 
@@ -21,6 +24,30 @@ fn of_two_callers_one_owns_and_the_stronger_request_wins() {
 }
 
 /// A panic during a shutdown, or a shutdown during a panic (R10): either the ladder never begins, or it finds out.
+#[test]
+fn a_request_is_not_lost_however_it_meets_the_sequencer_that_lies_down_to_wait() {
+    check(|| {
+        let claim = Arc::new(Claim::new());
+        // Where the kernel notes the thread. Relaxed: it is the claim that has to order it.
+        let noted = Arc::new(AtomicBool::new(false));
+        let sequencer = {
+            let (claim, noted) = (claim.clone(), noted.clone());
+            model::spawn(move || {
+                noted.store(true, Ordering::Relaxed);
+                claim.attend();
+                while claim.begin().is_none() {
+                    model::park();
+                }
+            })
+        };
+        claim.request(Exit::Reboot);
+        if noted.load(Ordering::Relaxed) {
+            sequencer.thread().unpark();
+        }
+        sequencer.join().expect("the sequencer wakes up");
+    });
+}
+
 #[test]
 fn a_panic_and_a_shutdown_at_once_never_leave_a_ladder_that_does_not_know() {
     check(|| {

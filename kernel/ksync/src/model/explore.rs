@@ -141,6 +141,8 @@ fn exhaust(scenario: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     // `LOOM_MAX_PREEMPTIONS` overrides the bound.
     builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    // Drivers are set up by thousands of operations before two threads meet.
+    builder.max_branches = builder.max_branches.max(50_000);
     builder.check(move || {
         counted.fetch_add(1, Relaxed);
         scenario();

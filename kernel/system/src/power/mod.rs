@@ -92,6 +92,7 @@ pub(crate) fn panicked() {
 /// Waits for a request and walks the ladder. The body of the shutdown thread.
 pub(crate) fn run() -> ! {
     SEQUENCER.call_once(threads::current);
+    CLAIM.attend();
     let owner = loop {
         match CLAIM.begin() {
             Some(owner) => break owner,
