@@ -51,12 +51,12 @@ impl Tally {
     }
 }
 
-/// Returns the middle and the greatest of some times, in milliseconds.
+/// Returns the middle (of an even number the lesser of two) and the greatest of some times, in milliseconds.
 fn spread(times: &[Duration]) -> [f64; 2] {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let at = |index: usize| sorted.get(index).map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0);
-    [at(sorted.len() / 2), at(sorted.len().saturating_sub(1))]
+    [at(sorted.len().saturating_sub(1) / 2), at(sorted.len().saturating_sub(1))]
 }
 
 impl fmt::Display for Tally {

@@ -24,8 +24,10 @@ pub(super) enum Traffic {
 pub(super) struct Fault {
     /// The setting that makes it.
     pub(super) setting: &'static str,
-    /// Its value: whom it hits, and so whom the transcript has to name.
-    pub(super) culprit: &'static str,
+    /// Its value: whom it hits.
+    pub(super) value: &'static str,
+    /// Whom the transcript has to name.
+    pub(super) culprits: &'static [&'static str],
     /// The longest the ladder may take over it: the budgets that have to run out, and some seconds.
     pub(super) within: Duration,
 }
@@ -48,10 +50,13 @@ const fn plain(name: &'static str, smp: u32, traffic: Traffic) -> Variant {
     Variant { name, smp, slots: [4, 5], settings: &[], traffic, fault: None }
 }
 
-const fn faulty(name: &'static str, setting: &'static str, within: u64) -> Variant {
-    let fault = Some(Fault { setting, culprit: "em1", within: Duration::from_secs(within) });
-    Variant { fault, ..plain(name, 2, Traffic::Saturated) }
+const fn faulty(name: &'static str, setting: &'static str, value: &'static str, within: u64) -> Variant {
+    let (culprits, within) = (&[CARD] as &[_], Duration::from_secs(within));
+    Variant { fault: Some(Fault { setting, value, culprits, within }), ..plain(name, 2, Traffic::Saturated) }
 }
+
+/// The card that most faults hit; its thread is not on the CPU of the sequencer.
+const CARD: &str = "em1";
 
 /// All kinds of runs; first the one that most runs are of.
 pub static VARIANTS: &[Variant] = &[
@@ -63,10 +68,30 @@ pub static VARIANTS: &[Variant] = &[
     Variant { settings: &[("net.isr.dispatch", "deferred")], ..plain("deferred", 2, Traffic::Saturated) },
     plain("cold-arp", 2, Traffic::Cold),
     // Frames that nobody fetches are waited for, and then the thread.
-    faulty("wedged-ithread", "debug.fail_point.wedge_ithread", 19),
-    faulty("sleeping-ithread", "debug.fail_point.sleep_ithread", 19),
-    faulty("ignored-stop", "debug.fail_point.ignore_stop", 4),
-    faulty("card-gone", "debug.fail_point.all_ones", 4),
+    faulty("wedged-ithread", "debug.fail_point.wedge_ithread", CARD, 19),
+    faulty("sleeping-ithread", "debug.fail_point.sleep_ithread", CARD, 19),
+    faulty("ignored-stop", "debug.fail_point.ignore_stop", CARD, 4),
+    faulty("card-gone", "debug.fail_point.all_ones", CARD, 4),
+    // Its interrupt thread, its timers' and netisr's threads, itself: each budget there is runs out.
+    Variant {
+        fault: Some(Fault {
+            setting: "debug.fail_point.wedge_cpu",
+            value: "1",
+            culprits: &[CARD, "1 CPUs did not park"],
+            within: Duration::from_secs(45),
+        }),
+        ..plain("wedged-cpu", 2, Traffic::Saturated)
+    },
+    // The sequencer's own CPU spins in a thread above it, and leaves it the turns of the starved.
+    Variant {
+        fault: Some(Fault {
+            setting: "debug.fail_point.wedge_ithread",
+            value: "em0",
+            culprits: &["em0"],
+            within: Duration::from_secs(45),
+        }),
+        ..plain("starved-sequencer", 2, Traffic::Saturated)
+    },
 ];
 
 impl Variant {

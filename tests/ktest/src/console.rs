@@ -39,5 +39,8 @@ pub const SHUTDOWN_STAGES: [&str; 11] = [
     "exit",
 ];
 
-/// The stage whose line says that no card does DMA any more: from then on nothing leaves.
+/// The stage at whose end every thread has ended and every transmit ring has run empty: the last frame has left.
+pub const JOINED: &str = "join threads";
+
+/// The stage whose line says that no card does DMA any more: from then on nothing leaves, whatever failed before.
 pub const DMA_STOPPED: &str = "stop DMA";
