@@ -158,7 +158,7 @@ impl Session {
         match &self.variant.fault {
             None => shutdown.check_clean()?,
             Some(fault) => {
-                fault.culprits.iter().try_for_each(|culprit| shutdown.check_forced(culprit))?;
+                shutdown.check_forced(fault.culprit)?;
                 ensure!(shutdown.took <= fault.within, "it took {:?} of {:?}", shutdown.took, fault.within);
             }
         }

@@ -52,10 +52,12 @@ impl Tally {
 }
 
 /// Returns the middle (of an even number the lesser of two) and the greatest of some times, in milliseconds.
-fn spread(times: &[Duration]) -> [f64; 2] {
+fn spread(times: &[Duration]) -> [String; 2] {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
-    let at = |index: usize| sorted.get(index).map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0);
+    let at = |index: usize| {
+        sorted.get(index).map_or_else(|| "-".into(), |time| format!("{:.1}", time.as_secs_f64() * 1000.0))
+    };
     [at(sorted.len().saturating_sub(1) / 2), at(sorted.len().saturating_sub(1))]
 }
 
@@ -69,10 +71,10 @@ impl fmt::Display for Tally {
         for name in VARIANTS.iter().map(|variant| variant.name) {
             let Some(row) = self.rows.get(name) else { continue };
             let ([median, max], [host_median, host_max]) = (spread(&row.guest), spread(&row.host));
-            let rate = row.rates.iter().sum::<f64>() / row.rates.len().max(1) as f64 / 1000.0;
+            let rate = row.rates.iter().fold(0.0, |sum, rate| sum + rate) / row.rates.len().max(1) as f64 / 1000.0;
             writeln!(
                 f,
-                "{name:18} {:>5} {:>6} {median:>12.1} {max:>12.1} {host_median:>12.1} {host_max:>12.1} {rate:>6.1} {:>6}",
+                "{name:18} {:>5} {:>6} {median:>12} {max:>12} {host_median:>12} {host_max:>12} {rate:>6.1} {:>6}",
                 row.guest.len() + row.failures,
                 row.failures,
                 row.held

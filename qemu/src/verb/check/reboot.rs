@@ -1,6 +1,9 @@
 //! Shutdowns at random instants under fire: boots routers, types `reboot`, `poweroff` or `halt`, and looks at what became of it.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -26,6 +29,9 @@ pub(super) struct Options {
     /// reboot: the kind of all runs, instead of half saturated ones and the rest all others in turn
     #[arg(long, value_name = "NAME", value_parser = named)]
     variant: Option<&'static Variant>,
+    /// reboot: a BIOS disk image that was made for this check before (in target/images), instead of one of the present source
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
 }
 
 fn named(name: &str) -> Result<&'static Variant, String> {
@@ -52,8 +58,13 @@ impl Options {
 
 pub(super) fn check(arguments: &Options, workspace: &Workspace, progress: Progress) -> Result<()> {
     prepare::for_running(Firmware::Bios, progress)?;
-    let builder = Builder::new(workspace, progress)?;
-    let image = builder.image(&builder.kernel_once()?, Siege::config().as_bytes(), Firmware::Bios)?;
+    let image = match &arguments.image {
+        Some(image) => image.clone(),
+        None => {
+            let builder = Builder::new(workspace, progress)?;
+            builder.image(&builder.kernel_once()?, Siege::config().as_bytes(), Firmware::Bios)?
+        }
+    };
     let siege = Siege::new(workspace, &image);
     let first = arguments.seed.unwrap_or_else(siege::any_seed);
     progress.say(&format!("{} shutdowns at random instants; seed {first}", arguments.times));
@@ -102,7 +113,7 @@ mod tests {
     #[test]
     fn half_of_the_runs_are_saturated_ones_and_none_is_lost() {
         for times in [1, 2, 10, 50, 200, 201] {
-            let arguments = Options { times, seed: None, variant: None };
+            let arguments = Options { times, seed: None, variant: None, image: None };
             let shares = arguments.shares();
             assert_eq!(shares.iter().map(|(_, count)| count).sum::<u64>(), times);
             assert_eq!(shares[0], (&VARIANTS[0], times - times / 2));
