@@ -57,3 +57,13 @@ fn a_card_that_ignores_the_stop_is_named_and_the_shutdown_ends() -> Result<()> {
 fn a_card_that_is_gone_is_named_and_the_shutdown_ends() -> Result<()> {
     besiege(&[("card-gone", 1)])
 }
+
+#[test]
+fn a_cpu_that_obeys_no_interrupt_any_more_does_not_keep_the_shutdown_from_ending() -> Result<()> {
+    besiege(&[("wedged-cpu", 1)])
+}
+
+#[test]
+fn a_sequencer_whose_cpu_spins_above_it_still_ends() -> Result<()> {
+    besiege(&[("starved-sequencer", 1)])
+}
