@@ -1,25 +1,38 @@
 //! Places in the code by name: the machine's symbol table as the debugger asks it.
+//!
+//! Context: any; the table is constant, and reading it takes no lock and allocates nothing.
 
 use core::fmt::{self, Write};
 
 use ddb::{Found, Location, Symbol};
+use machine::{
+    backtrace::{self, Place},
+    boot,
+};
 
 /// Returns the symbol an address lies in.
-pub(super) fn symbol(_: u64) -> Option<Symbol> {
-    None
+pub(super) fn symbol(address: u64) -> Option<Symbol> {
+    Place::at(address).symbol().map(|symbol| Symbol::new(symbol.name, symbol.offset))
 }
 
-/// Returns the address of a symbol, by its whole name or an end of its path.
-pub(super) fn find(_: &str) -> Found {
-    Found::Nothing
+/// Returns the address of a symbol, by its whole name or by an end of its path that no other has.
+pub(super) fn find(name: &str) -> Found {
+    let Some(table) = boot::symbols() else { return Found::Nothing };
+    match table.find(name) {
+        Some(address) => Found::One(address.wrapping_add(boot::image_offset())),
+        None => match table.symbols().filter(|entry| entry.name.ends_with_path(name)).count() {
+            0 => Found::Nothing,
+            count => Found::Many(count),
+        },
+    }
 }
 
 /// Returns the source line an address comes from.
-pub(super) fn location(_: u64) -> Option<Location<'static>> {
-    None
+pub(super) fn location(address: u64) -> Option<Location<'static>> {
+    Place::at(address).line().map(|line| Location { file: line.file, line: line.line })
 }
 
 /// Writes a backtrace.
 pub(super) fn backtrace(out: &mut dyn Write, instruction: u64, frame_pointer: u64) -> fmt::Result {
-    writeln!(out, "{instruction:#x} {frame_pointer:#x}")
+    backtrace::write(out, instruction, frame_pointer)
 }

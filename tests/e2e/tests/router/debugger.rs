@@ -1,5 +1,7 @@
 //! The debugger on the console of a whole router: ways in, every command, breakpoints under traffic, and out again.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use e2e::{Bench, PATIENCE, Router};
 use serde_json::json;
@@ -47,6 +49,14 @@ fn leave(router: &mut Router) -> Result<()> {
     console.skip();
     console.send_line("c")?;
     console.wait_prompt(PATIENCE).context("the router does not go on").map(drop)
+}
+
+/// Lets a router go on whose console had no command to finish, and waits for its prompt.
+fn leave_idle(router: &mut Router) -> Result<()> {
+    router.guest().console().send_line("c")?;
+    router.guest().console().skip();
+    router.guest().console().send_line("")?;
+    router.guest().console().wait_prompt(PATIENCE).context("the router does not go on").map(drop)
 }
 
 fn traffic(bench: &Bench) -> FlowId {
@@ -107,6 +117,12 @@ fn every_command_of_the_debugger_answers() -> Result<()> {
         expect(router, line, parts)?;
     }
     leave(router)?;
+    // The other way in: carriage return, tilde, control-B.
+    router.guest().console().skip();
+    router.guest().console().send(b"\r~\x02")?;
+    let banner = entered(router)?;
+    ensure!(banner.contains("KDB: enter: manual escape to debugger"), "{banner}");
+    leave_idle(router)?;
     let flow = traffic(&bench);
     traffic_flows_again(bench, flow)
 }
@@ -133,6 +149,94 @@ fn the_debugger_steps_and_goes_on_time_and_again_under_traffic() -> Result<()> {
 fn place(banner: &str) -> Result<String> {
     let line = banner.lines().find_map(|line| line.strip_prefix("Stopped at "));
     line.map(str::to_owned).with_context(|| format!("no place in {banner:?}"))
+}
+
+#[test]
+fn names_of_code_are_known() -> Result<()> {
+    let mut bench = Bench::of(2).boot_warm()?;
+    let router = &mut bench.router;
+    let banner = enter(router, "debug")?;
+    ensure!(banner.contains("Stopped at sluice_kdb_raise"), "{banner}");
+    for (line, parts) in [
+        ("trace", &["#0 ", "#1 ", " at machine::kdb::", ".rs:", "system::console::run"][..]),
+        ("trace cpu 0", &["#0 "]),
+        ("trace cpu 1", &["#0 "]),
+        ("trace cpu 7", &["no such CPU"]),
+        ("alltrace", &["Tracing thread 0", "sluice_switch", "sched::", "system::services::"]),
+        ("list <e1000::tx::TxRing>::reclaim", &["drivers/e1000/src/tx.rs:"]),
+        ("list $rip", &["sluice_kdb_raise"]),
+        (
+            "show symbol <e1000::tx::TxRing>::reclaim+4",
+            &["<e1000::tx::TxRing>::reclaim+0x4", "drivers/e1000/src/tx.rs:"],
+        ),
+        ("show symbol fmt", &["symbols end in that"]),
+        ("x/a $rsp", &["0x"]),
+        ("list 10", &["no line is known"]),
+        ("list no::such::thing", &["no such symbol"]),
+    ] {
+        expect(router, line, parts)?;
+    }
+    // A thread that sleeps is traced from where it was switched away.
+    let threads = ask(router, "ps")?;
+    let id = threads.lines().find(|line| line.ends_with(": em0")).and_then(|line| line.split_whitespace().next());
+    let id = id.context("no thread of em0")?;
+    expect(router, &format!("trace thread {id}"), &["sluice_switch", "ithread::", "#3 "])?;
+    leave(router)?;
+    bench.finish()
+}
+
+#[test]
+fn a_breakpoint_in_the_forwarding_path_stops_the_traffic_with_a_lock_held_and_lets_it_go() -> Result<()> {
+    /// Runs with the lock of the transmit ring held.
+    const HELD: &str = "<e1000::tx::TxRing>::reclaim";
+    let mut bench = Bench::of(2).boot_warm()?;
+    enter(&mut bench.router, "debug")?;
+    expect(&mut bench.router, &format!("break {HELD}"), &[&format!("breakpoint at {HELD}")])?;
+    expect(&mut bench.router, "show breaks", &[HELD])?;
+    bench.router.guest().console().skip();
+    bench.router.guest().console().send_line("c")?;
+    let flow = traffic(&bench);
+    for _ in 0..3 {
+        let banner = entered(&mut bench.router)?;
+        ensure!(banner.contains(&format!("Breakpoint at {HELD}: drivers/e1000/src/tx.rs:")), "{banner}");
+        expect(&mut bench.router, "show locks", &["HELD  em", "transmit ring"])?;
+        expect(&mut bench.router, "show ring", &["em0   rx", "locked by a CPU that was stopped", "em1   rx"])?;
+        expect(&mut bench.router, "show ifnet", &["em1: up mac"])?;
+        expect(&mut bench.router, "trace", &[HELD, "e1000::adapter::Adapter"])?;
+        let stepped = ask(&mut bench.router, "step")?;
+        ensure!(stepped.contains(&format!("Stopped at {HELD}+")), "{stepped}");
+        bench.router.guest().console().skip();
+        bench.router.guest().console().send_line("c")?;
+    }
+    entered(&mut bench.router)?;
+    expect(&mut bench.router, "delete 0", &["removed"])?;
+    leave_idle(&mut bench.router)?;
+    traffic_flows_again(bench, flow)
+}
+
+#[test]
+fn a_router_whose_every_cpu_spins_with_interrupts_off_is_entered_by_nmi_and_reset() -> Result<()> {
+    let mut plan = Bench::of(2);
+    plan.machine.smp = 1;
+    let mut bench = plan.boot_warm()?;
+    bench.router.guest().console().skip();
+    bench.router.guest().console().send_line("sysctl debug.fail_point.wedge_cpu=0")?;
+    bench.router.guest().wait_for("spins with interrupts off", PATIENCE)?;
+    // Nothing is taken from the keyboard any more, until the debugger does.
+    bench.router.guest().console().send_line("show version")?;
+    ensure!(bench.router.guest().wait_for("CPUs, clock", Duration::from_secs(3)).is_err(), "it answers");
+    bench.router.guest().monitor().execute("inject-nmi", json!({}))?;
+    entered(&mut bench.router)?;
+    bench.router.guest().wait_for("CPUs, clock", PATIENCE)?;
+    entered(&mut bench.router)?;
+    expect(&mut bench.router, "ps", &["wedge"])?;
+    expect(&mut bench.router, "trace", &["system::fail_points::wedge_cpu"])?;
+    expect(&mut bench.router, "show ring", &["em1   tx"])?;
+    bench.router.guest().console().send_line("reset")?;
+    bench.router.wait_for_console()?;
+    bench.wait_for_links()?;
+    bench.warm_up()?;
+    bench.finish()
 }
 
 #[test]
