@@ -10,6 +10,10 @@ use crate::{
     regs::{ALL_ONES, Reg, RegisterIo},
 };
 
+/// Octets of a descriptor, in which RDLEN and TDLEN count.
+const DESCRIPTOR: u32 = 16;
+const _: () = assert!(DESCRIPTOR as usize == desc::OCTETS);
+
 /// What the device says about one ring; `None` where it reads all ones, as one does that has left the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceRing {
@@ -24,7 +28,7 @@ pub struct DeviceRing {
 impl DeviceRing {
     fn read<R: RegisterIo>(regs: &R, [len, head, tail]: [Reg; 3]) -> Self {
         let checked = |reg| Some(regs.read32(reg)).filter(|value| *value != ALL_ONES);
-        Self { len: checked(len).map(|octets| octets / desc::OCTETS as u32), head: checked(head), tail: checked(tail) }
+        Self { len: checked(len).map(|octets| octets / DESCRIPTOR), head: checked(head), tail: checked(tail) }
     }
 
     /// Returns the descriptors that are the device's: from its head to the tail.

@@ -10,7 +10,7 @@ use arrayvec::ArrayVec;
 use crate::Console;
 
 /// Characters of a line; what is longer is cut and marked.
-const MAX_COLUMNS: usize = 200;
+const MAX_COLUMNS: usize = 300;
 /// Lines of one command's answer: more than all messages, fewer than a listing that runs in circles.
 const MAX_LINES: usize = 4096;
 /// What marks a line that was cut.

@@ -40,9 +40,9 @@ fn what_is_typed_ahead_of_a_listing_is_not_lost() {
 #[test]
 fn a_line_that_is_too_long_is_cut_and_marked() {
     let mut rig = Rig::default();
-    let long = "y".repeat(250);
+    let long = "y".repeat(350);
     let shown = rig.line(&long);
-    assert_eq!(shown, format!("{} ...\n", &long[..200]));
+    assert_eq!(shown, format!("{} ...\n", &long[..300]));
 }
 
 #[test]
@@ -59,7 +59,7 @@ proptest! {
     ) {
         let mut rig = Rig::default();
         let (shown, _) = rig.ends(&format!("{word} {line}"));
-        prop_assert!(shown.lines().all(|line| line.chars().count() <= 204), "{shown}");
+        prop_assert!(shown.lines().all(|line| line.chars().count() <= 304), "{shown}");
         prop_assert!(shown.lines().count() <= 4100);
     }
 
