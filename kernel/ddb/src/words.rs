@@ -147,7 +147,7 @@ pub(crate) fn help(out: &mut dyn Write) -> fmt::Result {
     writeln!(
         out,
         "\nADDRESS: hexadecimal, 0t decimal, symbol, $rip, . (the last one), + - * ( ). Names may be shortened; an\n\
-         empty line repeats x, list and step; q stops a listing."
+         empty line repeats x and step; q stops a listing."
     )
 }
 

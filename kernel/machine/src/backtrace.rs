@@ -58,6 +58,8 @@ pub struct Steps<R> {
 enum Next {
     /// This place, whose function has this frame pointer.
     Place(Place, u64),
+    /// This place, whose function has no frame yet, or no more: the address it returns to, and that caller's frame pointer.
+    Bare(Place, u64, u64),
     /// The caller of the function with this frame pointer.
     Caller(u64),
     /// What was interrupted when the stubs called the function with this frame pointer.
@@ -133,6 +135,36 @@ impl fmt::Display for Place {
 /// Those of `out`.
 pub fn write(out: &mut dyn fmt::Write, ip: u64, frame_pointer: u64) -> fmt::Result {
     write_steps(out, steps(ip, frame_pointer))
+}
+
+/// As [`write`], for code that was stopped anywhere: at the very beginning or end of a function, the return address is still, or
+/// again, on top of the stack, and the frame pointer is the caller's.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_stopped(out: &mut dyn fmt::Write, ip: u64, stack_pointer: u64, frame_pointer: u64) -> fmt::Result {
+    let place = Place::at(ip);
+    let octet = |address: u64| probe::read(address).map_or(0, |word| word.to_le_bytes()[0]);
+    let offset = place.symbol().map(|symbol| symbol.offset);
+    let above = bare_return(offset, octet(ip.wrapping_sub(1)), octet(ip));
+    let back = above.and_then(|above| read_stack(stack_pointer.checked_add(above)?));
+    let next = match back {
+        Some(back) => Next::Bare(place, back, frame_pointer),
+        None => Next::Place(place, frame_pointer),
+    };
+    write_steps(out, from(next))
+}
+
+/// Returns how far above the stack pointer the return address lies where there is no frame: before and behind `push rbp` at the
+/// beginning of a function, and at its `ret`. `before` and `at` are the octets of code around the instruction pointer.
+fn bare_return(offset: Option<u64>, before: u8, at: u8) -> Option<u64> {
+    const PUSH_RBP: u8 = 0x55;
+    const RET: u8 = 0xC3;
+    match (offset, before, at) {
+        (Some(0), _, PUSH_RBP) | (_, _, RET) => Some(0),
+        (Some(1), PUSH_RBP, _) => Some(8),
+        _ => None,
+    }
 }
 
 /// Writes a numbered line for each caller of the function whose frame pointer this is (see [`crate::cpu::frame_pointer`]).
@@ -221,6 +253,10 @@ impl<R: FnMut(u64) -> Option<u64>> Iterator for Steps<R> {
                 self.next = Next::Caller(frame_pointer);
                 Some(Step::Code(place))
             }
+            Next::Bare(place, back, frame_pointer) => {
+                self.next = Next::Place(Place::calling(back), frame_pointer);
+                Some(Step::Code(place))
+            }
             Next::Caller(frame_pointer) => self.caller(frame_pointer),
             Next::Interrupted(frame_pointer) => self.interrupted(frame_pointer),
             Next::Nothing => None,
@@ -232,7 +268,7 @@ impl<R: FnMut(u64) -> Option<u64>> Iterator for Steps<R> {
 mod tests {
     use std::{collections::BTreeMap, string::String, vec::Vec};
 
-    use super::{MAX_STEPS, Next, Place, Step, Steps, write_steps};
+    use super::{MAX_STEPS, Next, Place, Step, Steps, bare_return, write_steps};
 
     const STUB: u64 = 0x5000;
 
@@ -253,6 +289,20 @@ mod tests {
         let with_place = steps(&memory, Next::Place(Place::at(0x9999), 0x100));
         assert_eq!(with_place[0], Step::Code(Place::at(0x9999)));
         assert_eq!(with_place[1..], calls(&[0x1111, 0x2222]));
+    }
+
+    #[test]
+    fn a_function_without_a_frame_yet_or_any_more_does_not_hide_its_caller() {
+        let memory = [(0x100, 0x140), (0x108, 0x2222), (0x140, 0), (0x148, 0)];
+        let all = steps(&memory, Next::Bare(Place::at(0x9999), 0x1111, 0x100));
+        assert_eq!(all[0], Step::Code(Place::at(0x9999)));
+        assert_eq!(all[1..], calls(&[0x1111, 0x2222]));
+        assert_eq!(bare_return(Some(0), 0xCC, 0x55), Some(0), "before push rbp");
+        assert_eq!(bare_return(Some(1), 0x55, 0x48), Some(8), "behind it");
+        assert_eq!(bare_return(Some(99), 0x5D, 0xC3), Some(0), "at ret");
+        assert_eq!(bare_return(Some(0), 0, 0x5D), None, "a label within a function");
+        assert_eq!(bare_return(Some(7), 0x55, 0x48), None);
+        assert_eq!(bare_return(None, 0x55, 0x55), None);
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn a_long_look_is_broken_into_lines_and_goes_on_where_it_ended() {
     assert!(rig.line("").starts_with(&format!("{:#x}: 27262524", PAGE + 36)));
     assert_eq!(rig.line("x"), format!("{:#x}: 4b4a4948\n", PAGE + 72));
     assert_eq!(rig.line("show symbol ."), format!("{:#x} lies in no symbol\n", PAGE + 72));
-    assert_eq!(rig.line(""), "", "only x, list and step repeat");
+    assert_eq!(rig.line(""), "", "only x and step repeat");
 }
 
 #[test]

@@ -32,7 +32,20 @@ pub(super) fn location(address: u64) -> Option<Location<'static>> {
     Place::at(address).line().map(|line| Location { file: line.file, line: line.line })
 }
 
+/// Where a backtrace begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    pub(super) instruction: u64,
+    pub(super) frame_pointer: u64,
+    /// The stack pointer, of code that was stopped anywhere; `None` for a thread that was switched away from.
+    pub(super) stack_pointer: Option<u64>,
+}
+
 /// Writes a backtrace.
-pub(super) fn backtrace(out: &mut dyn Write, instruction: u64, frame_pointer: u64) -> fmt::Result {
-    backtrace::write(out, instruction, frame_pointer)
+pub(super) fn backtrace(out: &mut dyn Write, start: Start) -> fmt::Result {
+    let Start { instruction, frame_pointer, stack_pointer } = start;
+    match stack_pointer {
+        Some(stack_pointer) => backtrace::write_stopped(out, instruction, stack_pointer, frame_pointer),
+        None => backtrace::write(out, instruction, frame_pointer),
+    }
 }

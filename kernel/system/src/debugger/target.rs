@@ -19,7 +19,7 @@ use machine::{
 };
 use sched::{Priority, ThreadState};
 
-use super::code;
+use super::code::{self, Start};
 use crate::{
     dump,
     threads::{self, ThreadLook},
@@ -58,22 +58,26 @@ impl<'w, 'a> Stopped<'w, 'a> {
         frame.ok_or(Refusal::Because("no such CPU, or it did not stop"))
     }
 
-    /// Returns the instruction and frame pointer a backtrace of `whom` begins with.
-    fn start_of(&self, whom: Whom) -> Result<(u64, u64), Refusal> {
+    /// Returns where a backtrace of `whom` begins.
+    fn start_of(&self, whom: Whom) -> Result<Start, Refusal> {
         let look = match whom {
             Whom::Here => return self.start_on(self.cpu()),
             Whom::Cpu(cpu) => return self.start_on(cpu),
             Whom::Thread(id) => find(id)?,
         };
         match (look.context.saved(), look.cpu) {
-            (Some(place), _) => Ok((place.instruction, place.frame_pointer)),
+            (Some(place), _) => {
+                let (instruction, frame_pointer) = (place.instruction, place.frame_pointer);
+                Ok(Start { instruction, frame_pointer, stack_pointer: None })
+            }
             (None, Some(cpu)) if look.state == Some(ThreadState::Running) => self.start_on(cpu.0),
             _ => Err(Refusal::Because("the thread is being switched to or from")),
         }
     }
 
-    fn start_on(&self, cpu: u16) -> Result<(u64, u64), Refusal> {
-        self.frame_of(cpu).map(|frame| (frame.rip, frame.rbp))
+    fn start_on(&self, cpu: u16) -> Result<Start, Refusal> {
+        let frame = self.frame_of(cpu)?;
+        Ok(Start { instruction: frame.rip, frame_pointer: frame.rbp, stack_pointer: Some(frame.rsp) })
     }
 }
 
@@ -197,8 +201,8 @@ impl Target for Stopped<'_, '_> {
     }
 
     fn trace(&mut self, whom: Whom, out: &mut dyn Write) -> Result<(), Refusal> {
-        let (instruction, frame_pointer) = self.start_of(whom)?;
-        self.guarded(out, |out| code::backtrace(out, instruction, frame_pointer))
+        let start = self.start_of(whom)?;
+        self.guarded(out, |out| code::backtrace(out, start))
     }
 
     fn view(&mut self, view: View, out: &mut dyn Write) -> Result<(), Refusal> {

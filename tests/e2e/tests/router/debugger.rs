@@ -123,7 +123,6 @@ fn every_command_of_the_debugger_answers() -> Result<()> {
     let banner = entered(router)?;
     ensure!(banner.contains("KDB: enter: manual escape to debugger"), "{banner}");
     leave_idle(router)?;
-    eprintln!("{}", router.transcript());
     let flow = traffic(&bench);
     traffic_flows_again(bench, flow)
 }
@@ -159,7 +158,7 @@ fn names_of_code_are_known() -> Result<()> {
     let banner = enter(router, "debug")?;
     ensure!(banner.contains("Stopped at sluice_kdb_raise"), "{banner}");
     for (line, parts) in [
-        ("trace", &["#0 ", "#1 ", " at machine::kdb::", ".rs:", "system::console::run"][..]),
+        ("trace", &["#0 ", "#1 ", ".rs:", "system::console::run"][..]),
         ("trace cpu 0", &["#0 "]),
         ("trace cpu 1", &["#0 "]),
         ("trace cpu 7", &["no such CPU"]),
@@ -183,7 +182,6 @@ fn names_of_code_are_known() -> Result<()> {
     let id = id.context("no thread of em0")?;
     expect(router, &format!("trace thread {id}"), &["sched::core_state::Core", "ithread::thread::Ithread", "#3 "])?;
     leave(router)?;
-    eprintln!("{}", router.transcript());
     bench.finish()
 }
 
@@ -204,7 +202,7 @@ fn a_breakpoint_in_the_forwarding_path_stops_the_traffic_with_a_lock_held_and_le
         expect(&mut bench.router, "show locks", &["HELD  em", "transmit ring"])?;
         expect(&mut bench.router, "show ring", &["em0   rx", "locked by a CPU that was stopped", "em1   rx"])?;
         expect(&mut bench.router, "show ifnet", &["em1: up mac"])?;
-        expect(&mut bench.router, "trace", &[HELD, "e1000::adapter::Adapter"])?;
+        expect(&mut bench.router, "trace", &["#0 ", HELD, "#1 ", "e1000::adapter::Adapter<system::registers::Bar>"])?;
         let stepped = ask(&mut bench.router, "step")?;
         ensure!(stepped.contains(&format!("Stopped at {HELD}+")), "{stepped}");
         bench.router.guest().console().skip();
