@@ -208,7 +208,7 @@ fn write_steps(out: &mut dyn fmt::Write, steps: impl Iterator<Item = Step>) -> f
 /// can have effects.
 fn read_stack(address: u64) -> Option<u64> {
     let may_be_device = (paging::PHYSICAL_BASE..paging::STACK_BASE).contains(&address);
-    let is_canonical_high = address >= paging::LOADER_START && address % 8 == 0;
+    let is_canonical_high = address >= paging::LOADER_START && address.is_multiple_of(8);
     if may_be_device || !is_canonical_high {
         return None;
     }

@@ -26,6 +26,7 @@ pub mod boot;
 pub mod console;
 pub mod context;
 pub mod cpu;
+pub mod debug_port;
 mod elf;
 pub mod frame;
 pub mod gdt;

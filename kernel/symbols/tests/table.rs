@@ -108,7 +108,7 @@ fn use_all(bytes: &[u8], addresses: &[u64]) {
         let _ = table.line(*address).map(|location| location.to_string());
     }
     let _ = table.find("encap");
-    assert!(table.symbols().take(1 << 20).all(|entry| !format!("{:?}", entry).is_empty()));
+    assert!(table.symbols().take(1 << 20).all(|entry| !format!("{entry:?}").is_empty()));
 }
 
 proptest! {

@@ -28,7 +28,6 @@ pub(crate) struct Knob {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Access {
     /// It is only read.
-    #[expect(dead_code, reason = "no list has one yet")]
     ReadOnly,
     /// It is set, at boot or later; the function says why it refuses a value.
     Setting(fn(&str) -> Result<(), String>),
@@ -37,7 +36,8 @@ pub(crate) enum Access {
 }
 
 /// The lists of all modules.
-pub(crate) const ALL: &[&[Knob]] = &[debug::KNOBS, debugger::KNOBS, dump::KNOBS, fail_points::KNOBS, watchdog::KNOBS];
+pub(crate) const ALL: &[&[Knob]] =
+    &[debug::KNOBS, debugger::KNOBS, debugger::gdb::KNOBS, dump::KNOBS, fail_points::KNOBS, watchdog::KNOBS];
 
 /// Returns every setting.
 pub(crate) fn all() -> impl Iterator<Item = &'static Knob> {

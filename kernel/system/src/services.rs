@@ -18,7 +18,7 @@ use router::Worker;
 use shutdown::{Fault, Faults};
 
 use crate::{
-    culprit, lines, net,
+    culprit, debugger, lines, net,
     port::{Event, Port},
     power,
     threads::{self, Class, KernelCallouts, Thread},
@@ -99,6 +99,7 @@ pub(crate) fn start(cpus: usize) -> Result<(), &'static str> {
         power::request_due();
     });
     every(callouts, CARD_TICK, tick_cards);
+    every(callouts, ROUTER_TICK, debugger::gdb::poll);
     spawn("callouts", Class::Callout, CpuId::BOOT, || callouts.run()).ok_or("callouts")?;
     let mut netisrs = Vec::with_capacity(cpus);
     for number in 0..cpus {

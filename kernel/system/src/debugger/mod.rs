@@ -1,11 +1,13 @@
 //! The debugger on this machine: `ddb` over the stopped world.
 //!
 //! The machine layer stops the world, for a breakpoint, a key sequence, an NMI, a trap or a command, and calls the hook that
-//! [`install`] has set. [`mod@target`] is the world as the debugger's language wants it, [`mod@code`] names places in the code.
+//! [`install`] has set. [`mod@target`] is the world as the debugger's language wants it, [`mod@code`] names places in the code,
+//! and [`mod@gdb`] is the other debugger.
 //!
 //! Context: as said; the hook runs with the world stopped, interrupts off, possibly in an NMI.
 
 mod code;
+pub(crate) mod gdb;
 mod target;
 
 use alloc::{format, string::String};
@@ -13,7 +15,10 @@ use core::fmt::{self, Write};
 
 use ddb::{Console, Outcome, Session};
 use ksync::SpinLock;
-use machine::kdb::{self, Resume, World};
+use machine::{
+    debug_port,
+    kdb::{self, Resume, World},
+};
 use shutdown::Exit;
 
 use crate::{
@@ -35,6 +40,7 @@ pub(crate) const KNOBS: &[Knob] = &[Knob {
 
 /// Lets the machine enter the debugger from now on.
 pub(crate) fn install() {
+    debug_port::init();
     kdb::set_debugger(attend);
 }
 
@@ -76,6 +82,11 @@ impl<W: Write> Console for Terminal<W> {
 
 /// Runs the debugger in a stopped world: the machine's hook.
 fn attend(world: &mut World<'_>) -> Resume {
+    if gdb::is_wanted()
+        && let Some(resume) = gdb::serve(world)
+    {
+        return resume;
+    }
     let fatal = world.reason().is_fatal();
     let outcome = {
         // Held by an attendance that went wrong itself, it is not to be trusted: the machine's report comes next.

@@ -13,13 +13,17 @@ use cli::View;
 use ddb::{Faulted, Found, Location, Outcome, Reason, Refusal, Registers, Symbol, Target, ThreadLine, Whom};
 use ksync::cpu::CpuId;
 use machine::{
-    kdb::{BreakpointError, Caught, Reason as Why, World},
+    debug_port,
+    kdb::{BreakpointError, Caught, Reason as Why, Resume, World},
     paging, percpu,
     trap::TrapFrame,
 };
 use sched::{Priority, ThreadState};
 
-use super::code::{self, Start};
+use super::{
+    code::{self, Start},
+    gdb,
+};
 use crate::{
     dump,
     threads::{self, ThreadLook},
@@ -240,6 +244,14 @@ impl Target for Stopped<'_, '_> {
     }
 
     fn gdb(&mut self, _: &mut dyn Write) -> Result<Option<Outcome>, Refusal> {
-        Err(Refusal::Because("no second serial line"))
+        if debug_port::port().is_none() {
+            return Err(Refusal::Because("no second serial line"));
+        }
+        Ok(gdb::serve(self.world).map(|resume| match resume {
+            Resume::Continue => Outcome::Continue,
+            Resume::Step => Outcome::Step,
+            Resume::Reset => Outcome::Reset,
+            Resume::Halt => Outcome::Halt,
+        }))
     }
 }

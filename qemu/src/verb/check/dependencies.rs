@@ -41,6 +41,11 @@ const FORBIDDEN: &[Forbidden] = &[
     Forbidden { who: "bus_dma", what: &["machine", "drivers/"], why: "it is plugged into the machine" },
     Forbidden { who: "crashdump", what: &["kernel/", "drivers/", "net/"], why: "host and kernel share it" },
     Forbidden {
+        who: "kernel/gdb",
+        what: &["kernel/", "drivers/", "net/"],
+        why: "it knows a stopped machine and a line by traits alone",
+    },
+    Forbidden {
         who: "kernel/symbols",
         what: &["kernel/", "drivers/", "net/", "boot/", "qemu"],
         why: "host and kernel share it, and panics use it",
@@ -70,6 +75,8 @@ const RESERVED: &[Reserved] = &[
     Reserved { what: "spin", who: &["ksync"] },
     Reserved { what: "pci_types", who: &["pci", "machine"] },
     Reserved { what: "bootloader", who: &["image"] },
+    Reserved { what: "gdbstub", who: &["gdb"] },
+    Reserved { what: "gdbstub_arch", who: &["gdb"] },
     Reserved { what: "gimli", who: &["sluice"] },
     Reserved { what: "object", who: &["sluice"] },
 ];
