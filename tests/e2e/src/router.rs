@@ -25,16 +25,29 @@ pub fn workspace() -> &'static Workspace {
     WORKSPACE.get_or_init(Workspace::find)
 }
 
+/// Returns the builder of this checkout.
+fn builder() -> Result<&'static Builder> {
+    static BUILDER: OnceLock<Result<Builder, String>> = OnceLock::new();
+    let made = BUILDER.get_or_init(|| Builder::new(workspace(), Progress::new()).map_err(|error| format!("{error:#}")));
+    made.as_ref().map_err(|error| anyhow!("{error}"))
+}
+
 /// Returns the disk image of the kernel with the configuration file `config`, built if need be.
 ///
 /// # Errors
 /// When something is missing that cannot be installed, or does not build.
 pub fn image(firmware: Firmware, config: &str) -> Result<PathBuf> {
-    static BUILDER: OnceLock<Result<Builder, String>> = OnceLock::new();
     prepare::for_running(firmware, Progress::new())?;
-    let made = BUILDER.get_or_init(|| Builder::new(workspace(), Progress::new()).map_err(|error| format!("{error:#}")));
-    let builder = made.as_ref().map_err(|error| anyhow!("{error}"))?;
+    let builder = builder()?;
     builder.image(&builder.kernel_once()?, config.as_bytes(), firmware)
+}
+
+/// Returns the kernel's file, with everything that debuggers want, built if need be.
+///
+/// # Errors
+/// As [`image`].
+pub fn kernel() -> Result<PathBuf> {
+    builder()?.kernel_once()
 }
 
 /// A router that has booted, or is about to end.

@@ -48,7 +48,12 @@ impl<'a> Reader<'a> {
     fn backtrace(&mut self) {
         self.exactly("KDB: stack backtrace:");
         let mut count = 0;
-        while let Some(line) = self.lines.next_if(|line| line.starts_with('#') && !line.starts_with("#round")) {
+        let is_step = |line: &&str| (line.starts_with('#') && !line.starts_with("#round")) || line.starts_with("--- ");
+        while let Some(line) = self.lines.next_if(is_step) {
+            // The crossing of a trap has no number.
+            if line.starts_with("--- ") {
+                continue;
+            }
             assert!(line.starts_with(&format!("#{count} ")), "frame {count} is {line:?} in:\n{}", self.whole);
             assert!(line.contains("0x"), "frame {count} is {line:?}");
             count += 1;

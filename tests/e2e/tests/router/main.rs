@@ -14,6 +14,7 @@ mod dump;
 mod errors;
 mod exits;
 mod forwarding;
+mod gdb;
 mod links;
 mod packets;
 mod restart;
