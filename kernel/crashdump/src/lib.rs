@@ -12,6 +12,7 @@
 //!
 //! - [`Encoder`]: what the kernel writes with; no allocation, no lock, any context, NMI and panic included.
 //! - [`Line`]: one line, parsed; [`Piece`]: what it says. [`lines`] finds them in any text.
+//! - [`mod@trace`]: backtraces in one line, to be named by who has the symbols.
 //! - [`Reader`]: puts logs together to a [`Dump`] and says what is missing and which command asks for it.
 //!
 //! Pure, no `unsafe`; kernel and host share it.
@@ -27,6 +28,7 @@ mod encode;
 mod escape;
 mod line;
 mod read;
+pub mod trace;
 
 pub use encode::Encoder;
 pub use line::{Begin, Line, MARKER, Piece, Scrap, VERSION, lines};

@@ -82,6 +82,12 @@ impl Dump {
         gaps.chain(rest).collect()
     }
 
+    /// Returns whether this line was found.
+    #[must_use]
+    pub fn has(&self, number: u32) -> bool {
+        number < self.beyond && !self.missing.iter().any(|gap| gap.contains(&number))
+    }
+
     /// Returns the first section of this name.
     #[must_use]
     pub fn section(&self, name: &str) -> Option<&Section> {
