@@ -86,8 +86,7 @@ pub(crate) unsafe fn init(
     let words = frames.div_ceil(64);
     let map_size = (words as u64 * 8).next_multiple_of(FRAME_SIZE);
     let free = || ranges.iter().flat_map(|range| without(*range, kept.unwrap_or_default()));
-    let homes = free().filter(|range| range.end - range.start >= map_size);
-    let home = homes.last().ok_or(FrameError::NotReady)?;
+    let home = free().rfind(|range| range.end - range.start >= map_size).ok_or(FrameError::NotReady)?;
     let map_start = home.end - map_size;
     let words_ptr = ptr::with_exposed_provenance_mut::<u64>((phys_offset + map_start) as usize);
     // SAFETY: the range is unused RAM, mapped writable at the offset, and is withheld from the free frames below.
