@@ -236,11 +236,14 @@ impl Target for Stopped<'_, '_> {
     }
 
     fn dump(&mut self, range: Option<(u32, u32)>, out: &mut dyn Write) -> Result<(), Refusal> {
-        let sent = match range {
-            None => dump::take(self.world),
-            Some((first, last)) => dump::send_again(self.world, first, last),
+        let Some((first, last)) = range else {
+            let sent = dump::take(self.world);
+            return Ok(writeln!(out, "dump: {sent}")?);
         };
-        Ok(writeln!(out, "dump: {sent}")?)
+        match dump::send_again(self.world, first, last) {
+            (0, _) => Err(Refusal::Because("no dump in memory has these lines; `dump` makes one")),
+            (lines, took) => Ok(writeln!(out, "dump: {lines} lines sent again in {} ms", took.as_millis())?),
+        }
     }
 
     fn gdb(&mut self, _: &mut dyn Write) -> Result<Option<Outcome>, Refusal> {

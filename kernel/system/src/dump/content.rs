@@ -5,14 +5,9 @@
 use core::fmt::{self, Write};
 
 use cli::View;
-use crashdump::{Encoder, section};
+use crashdump::{Encoder, section, trace};
 use ksync::cpu::CpuId;
-use machine::{
-    boot,
-    kdb::World,
-    percpu, time,
-    trap::{TrapFrame, probe},
-};
+use machine::{backtrace::Step, boot, kdb::World, percpu, time, trap::TrapFrame};
 
 use crate::{
     threads::{self, ThreadLook},
@@ -47,12 +42,14 @@ const VIEWS: [(&str, View); 13] = [
 
 /// Writes everything but the last line into `dump`, which has room for `room` octets of lines.
 pub(super) fn write<W: Write>(world: &mut World<'_>, room: usize, dump: &mut Encoder<W>) {
-    let offset = boot::record().map_or(0, |record| record.image_offset);
+    let offset = boot::image_offset();
+    let id = boot::build_id();
+    let build = id.as_ref().map_or(&[][..], |id| id.as_bytes());
     let uptime = time::now().as_nanos() / 1000;
     let (kind, message) = (world.reason(), world.message());
     match message {
-        "" => dump.begin(&[], offset, uptime, format_args!("{kind}")),
-        _ => dump.begin(&[], offset, uptime, format_args!("{kind}: {message}")),
+        "" => dump.begin(build, offset, uptime, format_args!("{kind}")),
+        _ => dump.begin(build, offset, uptime, format_args!("{kind}: {message}")),
     }
     dump.section(section::REGISTERS);
     for cpu in percpu::online() {
@@ -118,27 +115,18 @@ fn one_thread(thread: &ThreadLook, offset: u64, out: &mut dyn Write) -> fmt::Res
     }
 }
 
-/// Writes a backtrace in one line: addresses in the kernel file, innermost first; others with `0x` before them.
-fn backtrace(instruction: u64, mut frame_pointer: u64, offset: u64, out: &mut dyn Write) -> fmt::Result {
-    out.write_char('@')?;
-    let mut address = |address: u64| match address.wrapping_sub(offset) {
-        inside @ ..IMAGE_LIMIT => write!(out, " {inside:x}"),
-        _ => write!(out, " {address:#x}"),
-    };
-    address(instruction)?;
-    for _ in 1..FRAMES {
-        let (Ok(next), Ok(back)) = (probe::read(frame_pointer), probe::read(frame_pointer.wrapping_add(8))) else {
-            break;
+/// Writes a backtrace in one line, as `crashdump::trace` reads it.
+fn backtrace(instruction: u64, frame_pointer: u64, offset: u64, out: &mut dyn Write) -> fmt::Result {
+    out.write_str(trace::START)?;
+    for step in machine::backtrace::steps(instruction, frame_pointer).take(FRAMES) {
+        let step = match step {
+            Step::Code(place) => match place.address().wrapping_sub(offset) {
+                inside @ ..IMAGE_LIMIT => trace::Step::Kernel(inside),
+                _ => trace::Step::Elsewhere(place.address()),
+            },
+            Step::Trap { vector, .. } => trace::Step::Trap(vector),
         };
-        if back == 0 {
-            break;
-        }
-        address(back)?;
-        // Stacks grow down, so each caller's frame lies higher; anything else is a torn chain.
-        if next <= frame_pointer {
-            break;
-        }
-        frame_pointer = next;
+        write!(out, " {step}")?;
     }
     writeln!(out)
 }

@@ -68,13 +68,12 @@ pub(crate) struct Sent {
 
 impl fmt::Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.sent)?;
+        let (sent, took) = (self.sent, self.took.as_millis());
         match self.total {
-            Some(total) => write!(f, "of {total} lines")?,
-            None => f.write_str("lines of a cut dump")?,
+            Some(total) if self.kept => write!(f, "{sent} of {total} lines sent in {took} ms; kept for the next boot"),
+            Some(total) => write!(f, "{sent} of {total} lines sent in {took} ms; not kept"),
+            None => write!(f, "{sent} lines sent in {took} ms; the dump is cut"),
         }
-        write!(f, " sent in {} ms", self.took.as_millis())?;
-        f.write_str(if self.kept { "; kept for the next boot" } else { "; not kept" })
     }
 }
 
@@ -104,11 +103,10 @@ pub(crate) fn take(world: &mut World<'_>) -> Sent {
     Sent { total, sent, took: since(start), kept }
 }
 
-/// Sends lines of the last dump again.
-pub(crate) fn send_again(world: &mut World<'_>, first: u32, last: u32) -> Sent {
+/// Sends lines of the last dump again; returns how many, and how long it took.
+pub(crate) fn send_again(world: &mut World<'_>, first: u32, last: u32) -> (u32, Duration) {
     let start = time::now();
-    let sent = send_kept(world, start, first, last);
-    Sent { total: None, sent, took: since(start), kept: true }
+    (send_kept(world, start, first, last), since(start))
 }
 
 fn since(start: Instant) -> Duration {
