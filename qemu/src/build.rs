@@ -75,7 +75,7 @@ impl Builder {
         let _lock = lock(&self.workspace)?;
         let title = format!("Building {package} for the bare machine");
         self.progress.run(&title, &mut self.bare_command("build", package))?;
-        Ok(self.workspace.target("kernel").join(TARGET).join("kernel").join(package))
+        Ok(program_file(&self.workspace, package))
     }
 
     /// Returns cargo with `verb`, set up for the kernel.
@@ -205,6 +205,16 @@ impl Builder {
         command.arg(format!("--{}", firmware.name())).env("TMPDIR", self.workspace.folder("tmp")?);
         self.progress.run("Making the disk image", &mut command)
     }
+}
+
+/// Returns where the kernel's ELF file is once it has been built.
+#[must_use]
+pub fn kernel_file(workspace: &Workspace) -> PathBuf {
+    program_file(workspace, "kmain")
+}
+
+fn program_file(workspace: &Workspace, package: &str) -> PathBuf {
+    workspace.target("kernel").join(TARGET).join("kernel").join(package)
 }
 
 /// Takes the lock that builds of this checkout share; it is released with the file.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+pub mod dump;
 pub mod gdb;
 pub mod guest;
 pub mod host;

@@ -29,6 +29,8 @@ enum Verb {
     Gdb(verb::run::Arguments),
     /// Writes a bootable raw disk image with your configuration
     Image(verb::image::Arguments),
+    /// Checks a crash dump in captured console output, names its addresses, and shows it
+    Dump(verb::dump::Arguments),
     /// Checks the source: format, lints, dependencies, unsafe code, documents, model checking
     Check(verb::check::Arguments),
 }
@@ -49,6 +51,7 @@ fn dispatch(line: &CommandLine) -> Result<()> {
         Some(Verb::Run(arguments)) => verb::run::run(arguments),
         Some(Verb::Gdb(arguments)) => verb::gdb::run(arguments),
         Some(Verb::Image(arguments)) => verb::image::run(arguments),
+        Some(Verb::Dump(arguments)) => verb::dump::run(arguments),
         Some(Verb::Check(arguments)) => verb::check::run(arguments),
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod dump;
 pub(crate) mod gdb;
 pub(crate) mod image;
 pub(crate) mod run;
