@@ -4,8 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use crashdump::{Content, Dump, Reader, section};
-use e2e::{Bench, PATIENCE};
-use sluice::host::FlowSpec;
+use e2e::{Bench, PATIENCE, workspace};
+use sluice::{
+    dump::{Symbols, report as report_of},
+    host::FlowSpec,
+};
 
 /// What the kernel says when a dump has been sent, and what it says at the next boot.
 const SENT: &str = "; kept for the next boot";
@@ -29,6 +32,13 @@ fn text(dump: &Dump, name: &str) -> Result<String> {
     Ok(lines.collect())
 }
 
+/// Prints how large the dump was and how long it took, for who measures.
+fn print_figures(report: &str) {
+    let octets: usize = report.lines().filter(|line| line.starts_with("%D")).map(|line| line.len() + 2).sum();
+    let said = report.lines().find(|line| line.starts_with("dump: ")).unwrap_or_default();
+    eprintln!("{said}; {octets} octets");
+}
+
 /// Waits for a text behind octet `from` of the transcript, whatever the kernel panicked of meanwhile.
 fn wait_behind(bench: &mut Bench, from: usize, pattern: &str) -> Result<String> {
     let deadline = Instant::now() + PATIENCE;
@@ -46,6 +56,7 @@ fn wait_behind(bench: &mut Bench, from: usize, pattern: &str) -> Result<String> 
 #[test]
 fn a_panic_under_traffic_leaves_a_dump_that_survives_damage_and_the_restart() -> Result<()> {
     let mut bench = Bench::of(2).boot_warm()?;
+    bench.router.set("kern.panic_reboot_wait_time", "1")?;
     let flow = bench.lab.start_flow(FlowSpec { window: 16, ..FlowSpec::new(bench.host(0), bench.host(1)) });
     let deadline = Instant::now() + PATIENCE;
     while bench.lab.report(flow).delivered < 200 {
@@ -53,16 +64,21 @@ fn a_panic_under_traffic_leaves_a_dump_that_survives_damage_and_the_restart() ->
         std::thread::sleep(Duration::from_millis(20));
     }
     let start = bench.router.transcript().len();
-    bench.router.guest().console().send_line("sysctl debug.kdb.enter=1")?;
-    wait_behind(&mut bench, start, "db> ")?;
-    bench.router.guest().console().send_line("panic")?;
+    bench.router.guest().console().send_line("sysctl debug.kdb.panic=1")?;
     let report = wait_behind(&mut bench, start, SENT)?;
     bench.lab.stop_flow(flow);
 
     let dump = read(&[&report])?;
+    print_figures(&report);
     ensure!(dump.is_complete() && dump.damaged.is_empty(), "{:?} {:?}", dump.missing, dump.damaged);
     let begin = dump.begin.as_ref().context("it has a first line")?;
-    ensure!(begin.reason.starts_with("panic: "), "{}", begin.reason);
+    ensure!(begin.reason == "panic: kdb_sysctl_panic", "{}", begin.reason);
+    let names = Symbols::find(workspace(), None, &begin.build)?;
+    let shown = report_of(&dump, &|address, is_call| names.name(address, is_call), names.source());
+    for name in ["system::debug::", "(kernel/system/src/debug.rs:", "sched::", "(kernel/machine/src/context.rs:"] {
+        ensure!(shown.contains(name), "{name} is missing:\n{shown}");
+    }
+    ensure!(Symbols::find(workspace(), None, "00").is_err(), "another build's symbols are taken");
     let registers = text(&dump, section::REGISTERS)?;
     ensure!(registers.contains("cpu 0, ") && registers.contains("cpu 1, "), "{registers}");
     ensure!(registers.contains("(console)"), "the thread that panicked is not named:\n{registers}");
@@ -87,6 +103,7 @@ fn a_panic_under_traffic_leaves_a_dump_that_survives_damage_and_the_restart() ->
     bench.router.guest().console().skip();
     bench.router.wait_until("show version", |answer| answer.contains("CPUs"))?;
     let shown = bench.router.command("show crash")?;
+    ensure!(shown.contains("system::debug::KNOBS"), "the console names no function:\n{shown}");
     ensure!(shown.contains(&begin.reason) && shown.contains(&format!("end, {lines} lines")), "{shown}");
     let again = read(&[&bench.router.command("dump")?])?;
     ensure!(again.is_complete() && again.sections == dump.sections && again.begin == dump.begin, "another dump");
@@ -113,4 +130,41 @@ fn a_panic_under_traffic_leaves_a_dump_that_survives_damage_and_the_restart() ->
     let status = bench.router.guest().wait_exit(PATIENCE)?;
     ensure!(status.success(), "QEMU ended with {status}");
     Ok(())
+}
+
+#[test]
+fn the_debugger_sends_a_dump_and_lines_of_it_again_and_the_router_goes_on() -> Result<()> {
+    let mut bench = Bench::of(2).boot_warm()?;
+    let start = bench.router.transcript().len();
+    let ask = |bench: &mut Bench, command: &str, answer: &str| -> Result<String> {
+        let from = bench.router.transcript().len();
+        bench.router.guest().console().send_line(command)?;
+        wait_behind(bench, from, answer)
+    };
+    ask(&mut bench, "sysctl debug.kdb.enter=1", "db> ")?;
+    let first = ask(&mut bench, "dump", SENT)?;
+    let dump = read(&[&first])?;
+    ensure!(dump.is_complete(), "{:?}", dump.missing);
+    let begin = dump.begin.as_ref().context("it has a first line")?;
+    ensure!(begin.reason == "asked for", "{}", begin.reason);
+
+    // The line was down for a while.
+    let lost = |number: usize| (10..20).contains(&number) || number + 5 > dump.found;
+    let dump_lines = first.lines().filter(|line| line.starts_with("%D")).enumerate();
+    let kept: Vec<&str> = dump_lines.filter(|(number, _)| !lost(*number)).map(|(_, line)| line).collect();
+    let kept = kept.join("\n");
+    let commands = read(&[&kept])?.commands();
+    ensure!(commands.len() == 2 && commands[0] == "dump 10 19", "{commands:?}");
+    let mut again = String::new();
+    for command in &commands {
+        again += &ask(&mut bench, command, "again in")?;
+    }
+    let repaired = read(&[&kept, &again])?;
+    ensure!(repaired.is_complete() && repaired.sections == dump.sections, "{:?}", repaired.missing);
+    ensure!(repaired.repeated == 0, "{} lines were sent for nothing", repaired.repeated);
+
+    ask(&mut bench, "continue", "sluice> ")?;
+    bench.warm_up()?;
+    ensure!(!bench.router.transcript().get(start..).unwrap_or_default().contains("panic"), "it panicked");
+    bench.finish()
 }
