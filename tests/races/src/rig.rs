@@ -445,7 +445,6 @@ fn attach_all(setup: Setup, machine: &Machine, router: &'static Router, host: &H
     ports
 }
 
-#[expect(clippy::too_many_arguments, reason = "a card is wired to everything")]
 fn attach(
     number: u8,
     setup: Setup,
