@@ -28,6 +28,8 @@ pub(super) struct Fault {
     pub(super) value: &'static str,
     /// Whom the transcript has to name.
     pub(super) culprit: &'static str,
+    /// Whether the cards can still be asked what they counted.
+    pub(super) counts: bool,
     /// The longest the ladder may take over it: the budgets that have to run out, and some seconds.
     pub(super) within: Duration,
 }
@@ -52,7 +54,10 @@ const fn plain(name: &'static str, smp: u32, traffic: Traffic) -> Variant {
 
 const fn faulty(name: &'static str, setting: &'static str, value: &'static str, within: u64) -> Variant {
     let within = Duration::from_secs(within);
-    Variant { fault: Some(Fault { setting, value, culprit: CARD, within }), ..plain(name, 2, Traffic::Saturated) }
+    Variant {
+        fault: Some(Fault { setting, value, culprit: CARD, counts: true, within }),
+        ..plain(name, 2, Traffic::Saturated)
+    }
 }
 
 /// The card that most faults hit; its thread is not on the CPU of the sequencer.
@@ -71,7 +76,16 @@ pub static VARIANTS: &[Variant] = &[
     faulty("wedged-ithread", "debug.fail_point.wedge_ithread", CARD, 19),
     faulty("sleeping-ithread", "debug.fail_point.sleep_ithread", CARD, 19),
     faulty("ignored-stop", "debug.fail_point.ignore_stop", CARD, 4),
-    faulty("card-gone", "debug.fail_point.all_ones", CARD, 4),
+    Variant {
+        fault: Some(Fault {
+            setting: "debug.fail_point.all_ones",
+            value: CARD,
+            culprit: CARD,
+            counts: false,
+            within: Duration::from_secs(4),
+        }),
+        ..plain("card-gone", 2, Traffic::Saturated)
+    },
     // Its interrupt thread and its netisr's do not end; the CPU itself still obeys an NMI.
     faulty("wedged-cpu", "debug.fail_point.wedge_cpu", "1", 35),
     // The sequencer's own CPU spins in a thread above it, and leaves it the turns of the starved.
@@ -80,6 +94,7 @@ pub static VARIANTS: &[Variant] = &[
             setting: "debug.fail_point.wedge_ithread",
             value: "em0",
             culprit: "em0",
+            counts: true,
             within: Duration::from_secs(35),
         }),
         ..plain("starved-sequencer", 2, Traffic::Saturated)
