@@ -34,7 +34,7 @@ pub enum Caught {
         rip: u64,
     },
     /// It panicked.
-    Panicked(Text<120>),
+    Panicked(Text<96>),
     /// It wanted a lock whose holder is stopped.
     Locked,
 }

@@ -5,6 +5,7 @@
 use alloc::boxed::Box;
 use core::{
     arch::asm,
+    fmt::Write,
     hint,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::Duration,
@@ -178,14 +179,20 @@ pub(crate) fn during_parking(record: &'static BootRecord) -> ! {
     unreachable!("the report did not stop this processor")
 }
 
-/// The hook that stops DMA takes a lock which this CPU holds, and one that faults comes after: the report is whole all the same.
+/// The hook that stops DMA takes a lock which this CPU holds, and the one that dumps faults: the report is whole all the same.
 pub(crate) fn hook_locks(record: &'static BootRecord) -> ! {
     static LOCK: ksync::SpinLock<u32> = ksync::SpinLock::new(0);
     bring_up(record);
     hooks::set_panic(|| *LOCK.lock() += 1);
-    hooks::set_dump(|_| {
-        // SAFETY: nothing is mapped there, so this faults.
-        unsafe { asm!("mov {0}, [{1}]", out(reg) _, in(reg) 0x8_u64) };
+    hooks::set_dump(|world| {
+        fn fault() {
+            // SAFETY: nothing is mapped there, so this faults.
+            unsafe { asm!("mov {0}, [{1}]", out(reg) _, in(reg) 0x8_u64) };
+        }
+        // Guards nest: the inner one is left first, and the outer one still holds.
+        let inner = world.guard(fault);
+        let _ = writeln!(world.out(), "#inner guard: {inner:?}");
+        fault();
     });
     let _held = LOCK.lock();
     panic!("with a lock held");
