@@ -37,6 +37,8 @@ enum Fault {
     IgnoreStop = 3,
     /// The card is gone: every register reads all ones.
     AllOnes = 4,
+    /// The card's interrupt thread reads through a null pointer at its next pass.
+    Trap = 5,
 }
 
 /// Which fault is set on which card.
@@ -101,13 +103,16 @@ pub(crate) fn at_pass(card: u16) {
     }
 }
 
-/// Never returns if the card's thread is the one to be wedged.
+/// Never returns if the card's thread is the one to fail.
 #[cold]
 fn wedge(card: u16) {
     if THREAD.has(Fault::Spin, card) {
         loop {
             hint::spin_loop();
         }
+    }
+    if THREAD.has(Fault::Trap, card) {
+        machine::panic::provoke_trap();
     }
     if THREAD.has(Fault::Sleep, card) {
         loop {
@@ -175,6 +180,12 @@ pub(crate) const KNOBS: &[Knob] = &[
         description: "a card whose interrupt thread sleeps for ever at its next pass (em0, off)",
         get: || shown(&THREAD, Fault::Sleep),
         access: Access::Setting(|value| set(&THREAD, Fault::Sleep, value)),
+    },
+    Knob {
+        name: "debug.fail_point.trap_ithread",
+        description: "a card whose interrupt thread takes a fatal trap at its next pass (em0, off)",
+        get: || shown(&THREAD, Fault::Trap),
+        access: Access::Setting(|value| set(&THREAD, Fault::Trap, value)),
     },
     Knob {
         name: "debug.fail_point.wedge_cpu",

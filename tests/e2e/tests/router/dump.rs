@@ -40,7 +40,7 @@ fn print_figures(report: &str) {
 }
 
 /// Waits for a text behind octet `from` of the transcript, whatever the kernel panicked of meanwhile.
-fn wait_behind(bench: &mut Bench, from: usize, pattern: &str) -> Result<String> {
+pub(crate) fn wait_behind(bench: &mut Bench, from: usize, pattern: &str) -> Result<String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let transcript = bench.router.transcript();

@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_packets;
 mod configuration;
 mod console;
+mod crash;
 mod debugger;
 mod dispatch;
 mod dump;
