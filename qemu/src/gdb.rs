@@ -42,7 +42,7 @@ pub fn symbols(kernel: &Path) -> Result<String> {
     ))
 }
 
-/// Returns gdb's commands that, after [`symbols`], take over a machine which waits at the socket `stub` to be started, and run it
+/// Returns gdb's commands that, after [`symbols()`], take over a machine which waits at the socket `stub` to be started, and run it
 /// up to the kernel's first instruction.
 ///
 /// # Errors

@@ -137,7 +137,7 @@ pub fn write(out: &mut dyn fmt::Write, ip: u64, frame_pointer: u64) -> fmt::Resu
     write_steps(out, steps(ip, frame_pointer))
 }
 
-/// As [`write`], for code that was stopped anywhere: at the very beginning or end of a function, the return address is still, or
+/// As [`write()`], for code that was stopped anywhere: at the very beginning or end of a function, the return address is still, or
 /// again, on top of the stack, and the frame pointer is the caller's.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! - [`LOADER_CONFIG`]: what this kernel asks of the loader: everything in the upper half, physical memory at a fixed offset.
 //! - [`BootRecord`]: our own copy of the loader's answers (memory map, ACPI root, the configuration file as bytes).
-//! - [`symbols`]: the kernel's symbol and line table, which follows the configuration, and [`build_id`].
+//! - [`symbols()`]: the kernel's symbol and line table, which follows the configuration, and [`build_id`].
 //! - [`bring_up`]: console, traps, memory, protections, interrupt stacks: the machine's share of the boot.
 //! - [`stage`]: prints `[ 1/12] serial console` so that the last line on the screen says what was being tried.
 //!

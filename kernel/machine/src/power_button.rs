@@ -1,6 +1,6 @@
 //! The power button as ACPI's fixed hardware has it: an event in the PM1 registers, told by the system control interrupt.
 //!
-//! [`init`] finds the registers, [`line`] says where the interrupt arrives, [`enable`] lets the button interrupt, and
+//! [`init`] finds the registers, [`line()`] says where the interrupt arrives, [`enable`] lets the button interrupt, and
 //! [`on_interrupt`] asks what happened. No general-purpose event is handled, so all are switched off: the interrupt is a level, and
 //! an event nobody clears would hold it for ever. The bits are a pure part over [`Events`], tested against a model.
 //!
