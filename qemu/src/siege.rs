@@ -2,8 +2,9 @@
 //!
 //! One run: the router boots, the hosts send as fast as packets get through (or whatever else the [`Variant`] says), and at
 //! a random instant somebody types `reboot`, `poweroff` or `halt`. Then everything is looked at: the transcript of the
-//! ladder ([`Shutdown`]), what left the cards and when ([`watch`]), what arrived at the hosts, and that the machine really
-//! ended as it should. Runs that end in `reboot` go on in the same QEMU, as the next boot is part of the promise.
+//! ladder ([`Shutdown`](crate::shutdown::Shutdown)), what left the cards and when ([`watch`]), what arrived at the hosts,
+//! and that the machine really ended as it should. Runs that end in `reboot` go on in the same QEMU, as the next boot is
+//! part of the promise.
 //!
 //! Everything random comes from the run's seed; with the same seed a run makes the same traffic and waits as long, which
 //! brings it close to the same instant, though emulation is never the same twice.
