@@ -119,12 +119,14 @@ pub(super) fn serve(world: &mut World<'_>) -> Option<Resume> {
 }
 
 fn why(world: &World<'_>) -> Why {
-    let fault = world.frame(world.cpu()).map_or(0, |frame| frame.vector as u8);
+    let fault = world.frame(world.cpu()).map_or(0, |frame| frame.vector);
     match world.reason() {
         Reason::Breakpoint => Why::Breakpoint,
         Reason::Step => Why::Step,
         Reason::Panic => Why::Panic,
-        Reason::Trap if [vector::PAGE_FAULT, vector::GENERAL_PROTECTION].contains(&fault) => Why::BadAccess,
+        Reason::Trap if [vector::PAGE_FAULT, vector::GENERAL_PROTECTION].map(u64::from).contains(&fault) => {
+            Why::BadAccess
+        }
         Reason::Trap => Why::BadInstruction,
         _ => Why::Interrupt,
     }
@@ -175,7 +177,9 @@ impl Machine for Stopped<'_, '_> {
             r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.rsp, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14,
             r.r15,
         ];
-        Some(Registers { general, rip: r.rip, rflags: r.rflags, cs: r.cs as u16, ss: r.ss as u16 })
+        // Selectors are of 16 bits; the processor leaves the rest of their words undefined.
+        let selector = |word: u64| u16::try_from(word & 0xFFFF).unwrap_or(0);
+        Some(Registers { general, rip: r.rip, rflags: r.rflags, cs: selector(r.cs), ss: selector(r.ss) })
     }
 
     fn set_registers(&mut self, registers: &Registers) {
