@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal},
     path::PathBuf,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
@@ -29,6 +30,9 @@ pub(super) struct Options {
     /// reboot: the kind of all runs, instead of half saturated ones and the rest all others in turn
     #[arg(long, value_name = "NAME", value_parser = named)]
     variant: Option<&'static Variant>,
+    /// reboot: no run begins after so many seconds, however many were asked for
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
     /// reboot: a BIOS disk image that was made for this check before (in target/images), instead of one of the present source
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
@@ -71,9 +75,11 @@ pub(super) fn check(arguments: &Options, workspace: &Workspace, progress: Progre
     let bar = progress.line("Shutting down");
     let mut tally = Tally::default();
     let mut seeds = first..;
+    let began = Instant::now();
+    let has_time = |_: &u64| arguments.seconds.is_none_or(|limit| began.elapsed() < Duration::from_secs(limit));
     for (variant, count) in arguments.shares() {
         let seeds: Vec<u64> = seeds.by_ref().take(usize::try_from(count).unwrap_or(usize::MAX)).collect();
-        siege.run(variant, seeds, |outcome| {
+        siege.run(variant, seeds.into_iter().take_while(has_time), |outcome| {
             tally.add(&outcome);
             tell(progress, &outcome, tally.runs());
             bar.set_message(format!(
@@ -113,7 +119,7 @@ mod tests {
     #[test]
     fn half_of_the_runs_are_saturated_ones_and_none_is_lost() {
         for times in [1, 2, 10, 50, 200, 201] {
-            let arguments = Options { times, seed: None, variant: None, image: None };
+            let arguments = Options { times, seed: None, variant: None, image: None, seconds: None };
             let shares = arguments.shares();
             assert_eq!(shares.iter().map(|(_, count)| count).sum::<u64>(), times);
             assert_eq!(shares[0], (&VARIANTS[0], times - times / 2));
