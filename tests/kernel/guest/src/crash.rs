@@ -24,6 +24,8 @@ static READY: AtomicU32 = AtomicU32::new(0);
 static CRASHING: AtomicU32 = AtomicU32::new(0);
 static TOGETHER: AtomicBool = AtomicBool::new(false);
 static NOISE: AtomicBool = AtomicBool::new(false);
+/// The others are at it.
+static NOISY: AtomicBool = AtomicBool::new(false);
 
 fn bring_up(record: &'static BootRecord) {
     let platform = match platform::bring_up(record) {
@@ -117,6 +119,7 @@ fn make_noise(cpu: CpuId) {
     while NOISE.load(Ordering::Acquire) {
         console::print(format_args!("#noise {cpu} {number} the quick brown fox jumps over the lazy dog.\n"));
         number += 1;
+        NOISY.store(true, Ordering::Release);
     }
 }
 
@@ -124,6 +127,7 @@ fn make_noise(cpu: CpuId) {
 fn make_garbage(_: CpuId) {
     while NOISE.load(Ordering::Acquire) {
         hint::black_box((Box::new(1_u64), Box::new([0_u8; 100])));
+        NOISY.store(true, Ordering::Release);
     }
 }
 
@@ -142,7 +146,9 @@ pub(crate) fn amid(record: &'static BootRecord) -> ! {
         let (what, job): (_, crew::Job) = if round <= 20 { ("noise", make_noise) } else { ("garbage", make_garbage) };
         begin(round, what);
         NOISE.store(true, Ordering::Release);
+        NOISY.store(false, Ordering::Release);
         crew::start(job);
+        crew::wait_until(PATIENCE, || NOISY.load(Ordering::Acquire));
         // A moment of its own each time.
         time::delay(Duration::from_micros(700 + u64::from(round) * 37));
         survive::attempt(if round % 2 == 0 { trap } else { panic });

@@ -88,10 +88,13 @@ pub(crate) fn run(record: &'static BootRecord) -> ! {
 
 static TICKS: AtomicU64 = AtomicU64::new(0);
 static STOP: AtomicBool = AtomicBool::new(false);
+/// CPUs that count.
+static DEAF: AtomicU32 = AtomicU32::new(0);
 
 /// Counts with interrupts off until told to stop.
 fn count_deaf(_: CpuId) {
     without_interrupts(|| {
+        DEAF.fetch_add(1, Ordering::AcqRel);
         while !STOP.load(Ordering::Acquire) {
             TICKS.fetch_add(1, Ordering::Relaxed);
         }
@@ -101,8 +104,10 @@ fn count_deaf(_: CpuId) {
 fn start_counting() {
     STOP.store(false, Ordering::Release);
     TICKS.store(0, Ordering::Relaxed);
+    DEAF.store(0, Ordering::Relaxed);
     crew::start(count_deaf);
-    crew::wait_until(PATIENCE, || TICKS.load(Ordering::Relaxed) > 0);
+    let all = crew::others().count() as u32;
+    crew::wait_until(PATIENCE, || DEAF.load(Ordering::Acquire) == all && TICKS.load(Ordering::Relaxed) > 0);
 }
 
 fn stop_counting() -> Outcome {
