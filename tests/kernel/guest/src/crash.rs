@@ -95,7 +95,7 @@ fn repeat(times: u32, what: &str, job: crew::Job) {
 pub(crate) fn at_once(record: &'static BootRecord) -> ! {
     bring_up(record);
     survive::init();
-    let [traps, mixed, panics, loose] = if percpu::online().count() == 2 { [50, 20, 10, 20] } else { [5, 3, 2, 5] };
+    let [traps, mixed, panics, loose] = if percpu::online().count() == 2 { [50, 20, 10, 20] } else { [3, 2, 2, 2] };
     TOGETHER.store(true, Ordering::Release);
     repeat(traps, "traps", |_| survive::attempt(trap_at_the_moment));
     repeat(mixed, "mixed", |cpu| {
@@ -142,8 +142,8 @@ pub(crate) fn amid(record: &'static BootRecord) -> ! {
     }
     bring_up(record);
     survive::init();
-    for round in 1..=40_u32 {
-        let (what, job): (_, crew::Job) = if round <= 20 { ("noise", make_noise) } else { ("garbage", make_garbage) };
+    for round in 1..=20_u32 {
+        let (what, job): (_, crew::Job) = if round <= 12 { ("noise", make_noise) } else { ("garbage", make_garbage) };
         begin(round, what);
         NOISE.store(true, Ordering::Release);
         NOISY.store(false, Ordering::Release);
