@@ -6,6 +6,8 @@ use sluice::machine::{Board, Firmware, Machine};
 /// Boots four runs in a row, each of which checks what the one before left.
 fn keeps(board: Board, firmware: Firmware, memory: u32, processors: u32) {
     let report = passes("kept", &Machine { memory, ..machine(board, firmware, processors) });
+    let place = report.transcript.lines().find(|line| line.contains("pstore: ")).unwrap_or_default();
+    eprintln!("{memory} MiB, {firmware:?}, {processors} processors: {place}");
     assert_eq!(report.transcript.matches("restarting").count(), 3, "{report}");
     report.shows(&[
         "run 1, new",
