@@ -1,6 +1,6 @@
 //! The debugger on the console of a whole router: ways in, every command, breakpoints under traffic, and out again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{Bench, PATIENCE, Router};
@@ -222,6 +222,7 @@ fn a_router_whose_every_cpu_spins_with_interrupts_off_is_entered_by_nmi_and_rese
     bench.router.guest().console().skip();
     bench.router.guest().console().send_line("sysctl debug.fail_point.wedge_cpu=0")?;
     bench.router.guest().wait_for("spins with interrupts off", PATIENCE)?;
+    std::thread::sleep(Duration::from_secs(1));
     // It says so just before it does; an NMI that comes in between is repeated.
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -232,6 +233,8 @@ fn a_router_whose_every_cpu_spins_with_interrupts_off_is_entered_by_nmi_and_rese
         }
         ensure!(Instant::now() < deadline, "it never spins: {banner}");
         bench.router.guest().console().send_line("c")?;
+        // One that comes while the machine is still on its way out of the debugger is taken for a second press.
+        std::thread::sleep(Duration::from_secs(1));
     }
     let registers = ask(&mut bench.router, "show registers")?;
     let flags = registers.lines().find_map(|line| line.strip_prefix("rflags")).context("no flags")?;
