@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_cut_at_a_character() {
         let mut text = Text::<5>::new();
-        assert!(write!(text, "abc{}", "äö").is_err());
+        assert!(text.write_str("abcäö").is_err());
         assert_eq!(text.as_str(), "abcä");
         text.clear();
         assert_eq!(text.as_str(), "");
