@@ -16,8 +16,10 @@ use cargo_metadata::{MetadataCommand, Package};
 use clap::Args;
 use sluice::{progress::Progress, workspace::Workspace};
 
-/// What the source of a model-checking test contains.
-const MODELS: &[&str] = &["ksync::model", "model::check"];
+/// What the source of a model-checking test contains: a path into `ksync`'s models, however it was imported.
+const MODELS: &str = "model::";
+/// A crate whose name ends as that path begins.
+const NOT_MODELS: &str = "nic_model::";
 /// What the source of a test contains that is a scenario of a whole router: too large for loom.
 const SCENARIOS: &[&str] = &["races::"];
 
@@ -53,12 +55,16 @@ impl Checker {
     }
 
     fn is_for(self, text: &str) -> bool {
-        let holds = |marks: &[&str]| marks.iter().any(|mark| text.contains(mark));
+        let is_model = text.contains("ksync") && text.replace(NOT_MODELS, "").contains(MODELS);
         match self {
-            Self::Loom => holds(MODELS) && !holds(SCENARIOS),
-            Self::Shuttle => holds(MODELS) || holds(SCENARIOS),
+            Self::Loom => is_model && !is_of_a_router(text),
+            Self::Shuttle => is_model || is_of_a_router(text),
         }
     }
+}
+
+fn is_of_a_router(text: &str) -> bool {
+    SCENARIOS.iter().any(|mark| text.contains(mark))
 }
 
 /// One line of the report: a model, and how often it ran.
@@ -136,6 +142,13 @@ fn parse(report: &str) -> Result<Vec<Executions>> {
 
 /// Returns cargo's arguments for the test programs of a package that have models.
 fn programs(package: &Package, checker: Checker) -> Vec<String> {
+    // The library under a whole router's scenarios names the models as well.
+    let holds_a_router = |path: &Path| fs::read_to_string(path).is_ok_and(|text| is_of_a_router(&text));
+    if checker == Checker::Loom
+        && package.targets.iter().any(|target| target.is_test() && holds_a_router(target.src_path.as_std_path()))
+    {
+        return Vec::new();
+    }
     let is_model = |path: &PathBuf| fs::read_to_string(path).is_ok_and(|text| checker.is_for(&text));
     let mut arguments = Vec::new();
     for target in &package.targets {
@@ -168,9 +181,22 @@ mod tests {
     }
 
     #[test]
+    fn the_crate_of_a_whole_routers_scenarios_has_nothing_for_loom() {
+        let workspace = Workspace::find();
+        let metadata = MetadataCommand::new().current_dir(workspace.root()).no_deps().exec().unwrap();
+        let packages = metadata.workspace_packages();
+        let package = |name: &str| *packages.iter().find(|package| package.name == name).unwrap();
+        assert!(programs(package("races"), Checker::Loom).is_empty());
+        assert!(programs(package("races"), Checker::Shuttle).len() > 5);
+        assert!(!programs(package("shutdown"), Checker::Loom).is_empty());
+    }
+
+    #[test]
     fn a_whole_router_is_for_shuttle_only() {
-        let (core, router) = ("use ksync::model;", "use races::Rig; // ksync::model");
+        let (core, router) = ("use ksync::model; model::check", "use races::Rig; // ksync, model::check");
         assert!(Checker::Loom.is_for(core) && Checker::Shuttle.is_for(core));
         assert!(!Checker::Loom.is_for(router) && Checker::Shuttle.is_for(router));
+        let (grouped, device) = ("use ksync::{cpu, model::{self, check}};", "use ksync::time; use nic_model::Nic;");
+        assert!(Checker::Loom.is_for(grouped) && !Checker::Loom.is_for(device));
     }
 }
