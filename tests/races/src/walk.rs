@@ -78,17 +78,7 @@ impl Rig {
         let plant = Around(self);
         let devices: Vec<Box<dyn Teardown + '_>> =
             self.ports.iter().map(|port| Box::new(Card::new(self, port)) as Box<dyn Teardown>).collect();
-        let finished = Ladder::claim(owner, "a scenario", &plant, devices, self.setup.budgets)
-            .announce()
-            .close_ingress()
-            .drain()
-            .mask()
-            .join()
-            .stop_dma()
-            .tear_down()
-            .bus_masters_off()
-            .park_cpus()
-            .exit();
+        let finished = Ladder::claim(owner, "a scenario", &plant, devices, self.setup.budgets).walk();
         self.flags.over.store(true, SeqCst);
         finished
     }

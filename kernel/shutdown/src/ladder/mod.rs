@@ -174,6 +174,19 @@ impl<'p, S> Ladder<'p, S> {
     }
 }
 
+impl Ladder<'_, stage::Claimed> {
+    /// Walks every rung that is left, in the one order there is. The caller then ends the machine.
+    ///
+    /// # Context
+    /// The sequencer's thread. Takes at most [`Budgets::bound`] from the claim on, if every call returns.
+    #[must_use]
+    pub fn walk(self) -> Finished {
+        let drained = self.announce().close_ingress().drain();
+        let joined = drained.mask().join();
+        joined.stop_dma().tear_down().bus_masters_off().park_cpus().exit()
+    }
+}
+
 /// As [`Ladder::say`], for closures that borrow the devices meanwhile.
 fn say(plant: &dyn Plant, transcript: &mut Transcript, line: fmt::Arguments<'_>) {
     plant.write(format_args!("{line}\n"));

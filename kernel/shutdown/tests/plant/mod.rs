@@ -298,17 +298,7 @@ pub(crate) fn walk_to(exit: Exit, house: &House, cards: Vec<Card>) -> Finished {
     house.claim.request(exit);
     let owner = house.claim.begin().expect("nobody has begun");
     let devices = cards.into_iter().map(|card| Box::new(card) as Box<dyn Teardown>).collect();
-    Ladder::claim(owner, "a test", house, devices, BUDGETS)
-        .announce()
-        .close_ingress()
-        .drain()
-        .mask()
-        .join()
-        .stop_dma()
-        .tear_down()
-        .bus_masters_off()
-        .park_cpus()
-        .exit()
+    Ladder::claim(owner, "a test", house, devices, BUDGETS).walk()
 }
 
 pub(crate) fn walk(house: &House, cards: Vec<Card>) -> Finished {

@@ -103,17 +103,7 @@ pub(crate) fn run() -> ! {
     let devices: Vec<Box<dyn Teardown>> =
         services::ports().iter().map(|port| Box::new(Card::new(port)) as Box<dyn Teardown>).collect();
     let why = WHY.get().copied().unwrap_or("nobody");
-    let finished = Ladder::claim(owner, why, &machine, devices, Budgets::default())
-        .announce()
-        .close_ingress()
-        .drain()
-        .mask()
-        .join()
-        .stop_dma()
-        .tear_down()
-        .bus_masters_off()
-        .park_cpus()
-        .exit();
+    let finished = Ladder::claim(owner, why, &machine, devices, Budgets::default()).walk();
     end(&finished)
 }
 
