@@ -179,7 +179,6 @@ impl Ladder<'_, stage::Claimed> {
     ///
     /// # Context
     /// The sequencer's thread. Takes at most [`Budgets::bound`] from the claim on, if every call returns.
-    #[must_use]
     pub fn walk(self) -> Finished {
         let drained = self.announce().close_ingress().drain();
         let joined = drained.mask().join();
