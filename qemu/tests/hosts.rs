@@ -191,7 +191,7 @@ fn injected_frames_go_out_beside_a_flow() {
     // The last of them may still be on their way when the flow has ended.
     let deadline = Instant::now() + LIMIT;
     while lab.counters(b).damaged < 1000 && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(lab.counters(b).damaged, 1000);
 }
