@@ -92,6 +92,7 @@ mod constraints;
 mod deferred;
 mod direction;
 mod error;
+mod fast_path;
 mod fence;
 mod map;
 mod mem;
