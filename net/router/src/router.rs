@@ -12,7 +12,6 @@ use ksync::{
     Once, SpinLock,
     atomic::{AtomicUsize, Ordering},
     rcu::{Domain, Guard, Rcu},
-    time::Instant,
 };
 use netisr::{DEFAULT_LIMIT, Netisr, Source};
 use wire::{Ipv4Cidr, Ipv4Prefix};
@@ -371,31 +370,5 @@ impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let workers = self.enrolled.load(Ordering::Relaxed);
         f.debug_struct("Router").field("workers", &workers).field("arp", &self.arp).finish_non_exhaustive()
-    }
-}
-
-impl crate::Worker {
-    /// Does what time demands: looks at the links, asks again for silent neighbours, forgets old ones, frees replaced tables. To
-    /// be called about ten times a second, by one thread.
-    ///
-    /// # Context
-    /// Thread; allocates when a link has changed. Does not sleep.
-    pub fn tick(&mut self, now: Instant) {
-        let router = self.router();
-        let changes = router.look_at_links();
-        self.pass(now, |pass| {
-            for place in 0..u16::try_from(crate::MAX_INTERFACES).unwrap_or(0) {
-                let bit = 1_u32 << place;
-                if changes.down & bit != 0 {
-                    pass.flush_arp(Some(IfIndex(place)));
-                }
-                if changes.up & bit != 0 {
-                    pass.announce(IfIndex(place));
-                }
-            }
-            pass.poll_arp();
-            pass.expire_pieces();
-        });
-        router.reclaim_soon();
     }
 }

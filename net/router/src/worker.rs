@@ -8,7 +8,7 @@ use alloc::{string::ToString, sync::Arc, vec::Vec};
 use core::fmt;
 
 use forward::RateLimiter;
-use ifnet::{DropReason, Fate};
+use ifnet::{DropReason, Fate, IfIndex};
 use ksync::{
     rcu::{Guard, Reader},
     time::Instant,
@@ -237,5 +237,31 @@ impl<'p> Pass<'p> {
 impl fmt::Debug for Pass<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pass").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// Does what time demands: looks at the links, asks again for silent neighbours, forgets old ones, frees replaced tables. To
+    /// be called about ten times a second, by one thread.
+    ///
+    /// # Context
+    /// Thread; allocates when a link has changed. Does not sleep.
+    pub fn tick(&mut self, now: Instant) {
+        let router = self.router();
+        let changes = router.look_at_links();
+        self.pass(now, |pass| {
+            for place in 0..u16::try_from(MAX_INTERFACES).unwrap_or(0) {
+                let bit = 1_u32 << place;
+                if changes.down & bit != 0 {
+                    pass.flush_arp(Some(IfIndex(place)));
+                }
+                if changes.up & bit != 0 {
+                    pass.announce(IfIndex(place));
+                }
+            }
+            pass.poll_arp();
+            pass.expire_pieces();
+        });
+        router.reclaim_soon();
     }
 }
