@@ -84,6 +84,17 @@ impl Monitor {
         Ok(text.as_str().unwrap_or_default().replace('\r', ""))
     }
 
+    /// Returns the ids of the threads that execute the guest's processors, in their order.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub fn vcpu_threads(&mut self) -> Result<Vec<u32>> {
+        let answer = self.execute("query-cpus-fast", json!({}))?;
+        let threads = answer.as_array().map(Vec::as_slice).unwrap_or_default().iter();
+        let ids = threads.map(|processor| u32::try_from(processor.get("thread-id")?.as_u64()?).ok());
+        ids.collect::<Option<_>>().with_context(|| format!("these are no processors: {answer}"))
+    }
+
     /// Gives every processor a non-maskable interrupt.
     ///
     /// # Errors
@@ -157,6 +168,14 @@ mod tests {
         let error = monitor.execute("set_link", json!({})).unwrap_err().to_string();
         assert!(error.contains("set_link") && error.contains("no such link"), "{error}");
         assert!(monitor.pause().is_err(), "a closed monitor is an error");
+    }
+
+    #[test]
+    fn processors_are_threads() {
+        let processors = "{\"return\": [{\"cpu-index\": 0, \"thread-id\": 7}, {\"cpu-index\": 1, \"thread-id\": 9}]}\n";
+        let mut monitor = Monitor::greet(qemu([GREETING, EMPTY, processors, "{\"return\": [{}]}\n"])).unwrap();
+        assert_eq!(monitor.vcpu_threads().unwrap(), [7, 9]);
+        assert!(monitor.vcpu_threads().is_err());
     }
 
     #[test]

@@ -55,9 +55,13 @@ impl RunFolder {
         listen(&self.path, name).with_context(|| format!("cannot listen on {}", self.join(name).display()))
     }
 
-    /// Returns `path` as seen from the folder, if it is inside.
+    /// Returns `path` as seen from the folder, if it is inside or in that of another run.
     pub(super) fn relative(&self, path: &Path) -> PathBuf {
-        path.strip_prefix(&self.path).unwrap_or(path).to_path_buf()
+        let beside = || self.path.parent().and_then(|runs| path.strip_prefix(runs).ok());
+        match path.strip_prefix(&self.path) {
+            Ok(inside) => inside.to_path_buf(),
+            Err(_) => beside().map_or_else(|| path.to_path_buf(), |beside| Path::new("..").join(beside)),
+        }
     }
 }
 
@@ -88,6 +92,10 @@ mod tests {
         let workspace = Workspace::at(&base, &base);
         let (first, second) = (RunFolder::new(&workspace).unwrap(), RunFolder::new(&workspace).unwrap());
         assert_ne!(first.path(), second.path());
+        assert_eq!(first.relative(&first.join("a")), Path::new("a"));
+        let seen = first.path().join(first.relative(&second.join("b")));
+        assert!(seen.starts_with(first.path()) && seen.parent().unwrap().canonicalize().unwrap() == second.path());
+        assert_eq!(first.relative(Path::new("/x/y")), Path::new("/x/y"));
         let path = first.path().to_path_buf();
         assert!(path.is_dir());
         drop(first);

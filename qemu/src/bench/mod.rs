@@ -1,0 +1,11 @@
+//! Measurements of the router, side by side with others that do the same job: `cargo run -- bench`.
+//!
+//! A [`Subject`] is something that forwards between two e1000 cards in QEMU; [`boot`](Subject::boot)ed with a [`Setup`] it
+//! is [`Running`]. What is measured of it becomes a [`Record`], and tables and plots are made of records alone.
+
+pub mod peer;
+pub mod record;
+pub mod subject;
+
+pub use record::Record;
+pub use subject::{Behaviour, Extremity, HOSTS, PluginLoad, ROUTER, Running, Setup, Subject};

@@ -1,0 +1,5 @@
+//! The subjects: Sluice and those that it is compared with.
+
+pub mod sluice;
+
+pub use sluice::Sluice;

@@ -1,0 +1,163 @@
+//! The router itself as a subject: [`Sluice`].
+
+use std::{fmt::Write as _, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use config::interface_name;
+use ktest::console::{POWERING_OFF, RUNNING};
+
+use crate::{
+    bench::{Behaviour, ROUTER, Running, Setup, Subject},
+    build::Builder,
+    guest::{Guest, RunFolder},
+    machine::{Firmware, Machine, Nic, Wire},
+    prepare,
+    progress::Progress,
+    workspace::Workspace,
+};
+
+/// How long a boot may take, and the way from `poweroff` to the end of QEMU. It takes seconds, unless the host is busy.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(100);
+
+/// The router's name, and so its prompt.
+const HOSTNAME: &str = "r1";
+
+/// Sluice as built from this checkout.
+#[derive(Debug)]
+pub struct Sluice {
+    workspace: Workspace,
+    builder: Builder,
+    kernel: PathBuf,
+}
+
+impl Sluice {
+    /// Makes this machine ready and builds the kernel.
+    ///
+    /// # Errors
+    /// When something is missing that cannot be installed, or does not build.
+    pub fn build(progress: Progress) -> Result<Self> {
+        let workspace = Workspace::find();
+        prepare::for_running(Firmware::Bios, progress)?;
+        let builder = Builder::new(&workspace, progress)?;
+        let kernel = builder.kernel_once()?;
+        Ok(Self { workspace, builder, kernel })
+    }
+
+    /// Returns the kernel's file, with everything that debuggers want.
+    #[must_use]
+    pub fn kernel(&self) -> &std::path::Path {
+        &self.kernel
+    }
+}
+
+impl Subject for Sluice {
+    fn name(&self) -> &'static str {
+        "sluice"
+    }
+
+    fn boot(&self, setup: &Setup) -> Result<Box<dyn Running>> {
+        let image = self.builder.image(&self.kernel, configuration(setup).as_bytes(), Firmware::Bios)?;
+        let nics = setup.ports.iter().map(|port| Nic::new(Wire::Stream(port.clone()))).collect();
+        let mut machine = Machine { nics, ..Machine::default() };
+        setup.apply(&mut machine);
+        let mut guest = Guest::start(&machine, &image, RunFolder::new(&self.workspace)?)?;
+        guest.console().set_hostname(HOSTNAME);
+        guest.wait_for(RUNNING, BOOT_LIMIT).context("the router does not come up")?;
+        // The console is a thread of its own and may have prompted before.
+        guest.console().rewind();
+        guest.console().wait_prompt(BOOT_LIMIT)?;
+        guest.console().skip();
+        let vcpus = guest.monitor().vcpu_threads()?;
+        ensure!(vcpus.len() == setup.cpus as usize, "QEMU has {} processors, not {}", vcpus.len(), setup.cpus);
+        Ok(Box::new(Router { guest, vcpus }))
+    }
+}
+
+/// Returns the configuration file of a setup.
+fn configuration(setup: &Setup) -> String {
+    let mut text = format!("hostname = \"{HOSTNAME}\"\n");
+    // Writing to a String does not fail.
+    for (index, port) in ROUTER.iter().enumerate() {
+        let name = interface_name(index);
+        let _ = writeln!(text, "[[interface]]\nname = \"{name}\"\naddresses = [\"{}/24\"]", port.address);
+    }
+    for (prefix, via) in &setup.routes {
+        let _ = writeln!(text, "[[route]]\nprefix = \"{prefix}\"\nvia = \"{via}\"");
+    }
+    if !setup.settings.is_empty() {
+        text += "[sysctl]\n";
+    }
+    for (name, value) in &setup.settings {
+        let _ = writeln!(text, "\"{name}\" = \"{value}\"");
+    }
+    text
+}
+
+/// A router that runs.
+#[derive(Debug)]
+struct Router {
+    guest: Guest,
+    vcpus: Vec<u32>,
+}
+
+impl Running for Router {
+    fn process_id(&self) -> u32 {
+        self.guest.process_id()
+    }
+
+    fn vcpu_threads(&self) -> &[u32] {
+        &self.vcpus
+    }
+
+    fn behaviour(&self) -> Behaviour {
+        Behaviour::ROUTER
+    }
+
+    fn pause(&mut self) -> Result<()> {
+        self.guest.monitor().pause()
+    }
+
+    fn resume(&mut self) -> Result<()> {
+        self.guest.monitor().resume()
+    }
+
+    fn command(&mut self, line: &str, limit: Duration) -> Result<String> {
+        self.guest.command(line, limit)
+    }
+
+    fn transcript(&mut self) -> String {
+        self.guest.console().transcript()
+    }
+
+    fn stop(mut self: Box<Self>) -> Result<()> {
+        self.guest.console().skip();
+        self.guest.console().send_line("poweroff")?;
+        self.guest.wait_for(POWERING_OFF, POWER_OFF_LIMIT).context("the router does not shut down")?;
+        let status = self.guest.wait_exit(POWER_OFF_LIMIT).context("the power stays on")?;
+        ensure!(status.success(), "QEMU ended with {status}");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use config::Config;
+
+    use super::*;
+    use crate::bench::HOSTS;
+
+    #[test]
+    fn a_setup_is_a_configuration() {
+        let mut setup = Setup::new(1, ["a".into(), "b".into()]);
+        setup.routes.push(("192.168.0.0/16".parse().unwrap(), HOSTS[1].address));
+        setup.settings.push(("net.isr.dispatch".into(), "hybrid".into()));
+        let config = Config::parse(&configuration(&setup)).unwrap();
+        assert_eq!(config.hostname, HOSTNAME);
+        for ((interface, port), host) in config.interfaces.iter().zip(ROUTER).zip(HOSTS) {
+            assert_eq!(interface.addresses[0].address(), port.address);
+            assert!(interface.addresses[0].prefix().contains(host.address));
+        }
+        assert_eq!((config.interfaces.len(), config.routes.len(), config.sysctls.len()), (2, 1, 1));
+    }
+}
