@@ -31,6 +31,8 @@ enum Verb {
     Image(verb::image::Arguments),
     /// Checks a crash dump in captured console output, names its addresses, and shows it
     Dump(verb::dump::Arguments),
+    /// Measures the router, alone or beside others
+    Bench(verb::bench::Arguments),
     /// Checks the source: format, lints, dependencies, unsafe code, documents, model checking
     Check(verb::check::Arguments),
 }
@@ -52,6 +54,7 @@ fn dispatch(line: &CommandLine) -> Result<()> {
         Some(Verb::Gdb(arguments)) => verb::gdb::run(arguments),
         Some(Verb::Image(arguments)) => verb::image::run(arguments),
         Some(Verb::Dump(arguments)) => verb::dump::run(arguments),
+        Some(Verb::Bench(arguments)) => verb::bench::run(arguments),
         Some(Verb::Check(arguments)) => verb::check::run(arguments),
     }
 }

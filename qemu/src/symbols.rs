@@ -18,7 +18,7 @@ use symbols::{build_id::BuildId, write::Builder};
 
 use crate::workspace::Workspace;
 
-type Slice<'a> = EndianSlice<'a, LittleEndian>;
+pub(crate) type Slice<'a> = EndianSlice<'a, LittleEndian>;
 
 /// Returns the table of the kernel in the ELF file `kernel`, in the format that [`symbols::Table`] reads.
 ///
@@ -39,7 +39,7 @@ pub fn build_id_of(kernel: &Path) -> Result<BuildId> {
     build_id(&file)
 }
 
-fn make(workspace: &Workspace, bytes: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn make(workspace: &Workspace, bytes: &[u8]) -> Result<Vec<u8>> {
     let file = File::parse(bytes)?;
     let mut builder = Builder::default();
     add_symbols(&mut builder, &file)?;
@@ -78,7 +78,7 @@ fn is_telling(name: &str) -> bool {
 
 /// Returns the name as people write it: without hashes and the types a generic function was made for, and `path::Type::function`
 /// for what the compiler calls `<path::Type>::function`.
-fn shown_name(name: &str) -> String {
+pub(crate) fn shown_name(name: &str) -> String {
     let name = without_instances(&format!("{:#}", rustc_demangle::demangle(name)));
     let Some(inside) = name.strip_prefix('<') else { return name };
     let Some(end) = closing(inside) else { return name };
@@ -120,12 +120,17 @@ fn has_outer_as(path: &str) -> bool {
         .any(|(at, _)| path[..at].matches('<').count() == path[..at].replace("->", "").matches('>').count())
 }
 
-fn add_lines(builder: &mut Builder, file: &File<'_>, sources: &Sources) -> Result<()> {
-    let load = |id: gimli::SectionId| -> Result<Slice<'_>> {
+/// Reads what the debug information says of the addresses of code.
+pub(crate) fn addresses<'a>(file: &File<'a>) -> Result<Addresses<Slice<'a>>> {
+    let load = |id: gimli::SectionId| -> Result<Slice<'a>> {
         let content = file.section_by_name(id.name()).map(|section| section.data()).transpose()?;
         Ok(EndianSlice::new(content.unwrap_or(&[]), LittleEndian))
     };
-    let addresses = Addresses::from_dwarf(Dwarf::load(load)?)?;
+    Ok(Addresses::from_dwarf(Dwarf::load(load)?)?)
+}
+
+fn add_lines(builder: &mut Builder, file: &File<'_>, sources: &Sources) -> Result<()> {
+    let addresses = addresses(file)?;
     let code = file.sections().filter(|section| section.kind() == SectionKind::Text);
     let mut count = 0_usize;
     for section in code {
@@ -166,23 +171,23 @@ fn nearest_to_ours(addresses: &Addresses<Slice<'_>>, sources: &Sources, address:
 }
 
 /// Where sources are, to name them without the names of this machine's folders.
-struct Sources {
+pub(crate) struct Sources {
     root: PathBuf,
     target: PathBuf,
 }
 
 impl Sources {
-    fn of(workspace: &Workspace) -> Self {
+    pub(crate) fn of(workspace: &Workspace) -> Self {
         Self { root: workspace.root().to_path_buf(), target: workspace.target("") }
     }
 
-    fn is_ours(&self, file: &str) -> bool {
+    pub(crate) fn is_ours(&self, file: &str) -> bool {
         let path = Path::new(file);
         !file.contains(LIBRARY) && path.starts_with(&self.root) && !path.starts_with(&self.target)
     }
 
     /// Returns the name as it is shown: relative to the checkout, to Rust's library, or to the folder that crates are unpacked in.
-    fn shown<'a>(&self, file: &'a str) -> Cow<'a, str> {
+    pub(crate) fn shown<'a>(&self, file: &'a str) -> Cow<'a, str> {
         if let Some((_, inside)) = file.split_once(LIBRARY) {
             return inside.into();
         }

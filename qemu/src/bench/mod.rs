@@ -3,6 +3,8 @@
 //! A [`Subject`] is something that forwards between two e1000 cards in QEMU; [`boot`](Subject::boot)ed with a [`Setup`] it
 //! is [`Running`]. What is measured of it becomes a [`Record`], and tables and plots are made of records alone.
 
+pub mod instructions;
+pub mod meter;
 pub mod peer;
 pub mod record;
 pub mod subject;

@@ -1,5 +1,6 @@
 //! The verbs of the command line, one file each, and what several of them share.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod dump;
