@@ -7,6 +7,7 @@
 //!
 //! - [`SpinLock`]: the only lock; interrupts are off on this CPU while it is held.
 //! - [`rcu`]: immutable snapshots (routes, interfaces) that the data path reads without a lock.
+//! - [`Homing`]: the owner of a thing that goes home when it is dropped.
 //! - [`Once`], [`CachePadded`], [`counter`], [`time`], [`cpu`], [`irq`]: the small parts.
 //! - [`model`] (hosts only): one scenario runner for loom, for shuttle and for plain threads.
 
@@ -20,6 +21,7 @@ pub mod atomic;
 pub mod contended;
 pub mod counter;
 pub mod cpu;
+mod homing;
 pub mod irq;
 #[cfg(not(target_os = "none"))]
 pub mod model;
@@ -29,6 +31,7 @@ pub mod rcu;
 mod spinlock;
 pub mod time;
 
+pub use homing::{Home, Homing};
 pub use once::Once;
 pub use padded::CachePadded;
 pub use rcu::{Rcu, Reader, Retired};

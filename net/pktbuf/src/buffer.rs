@@ -2,16 +2,20 @@
 //!
 //! Key type: [`PacketBuf`]. Runs in any context; no method parks, allocates or logs.
 //!
-//! Promise to `bus_dma` (its `unsafe impl DmaBuffer for PacketBuf` relies on this paragraph): the storage is a
-//! `&'static mut [u8; N]` into the region the pool was given. It keeps its address for the whole life of the handle,
-//! however often the handle is moved, and nobody else reaches it until the handle is dropped or recycled.
+//! Promise to `bus_dma` (its `unsafe impl DmaBuffer for PacketBuf` relies on this paragraph): the handle alone reaches a
+//! [`Frame`], and the frame alone a `&'static mut [u8; N]` into the region the pool was given. The storage keeps its address for
+//! the whole life of the handle, however often the handle is moved, and nobody else reaches it until the handle is dropped or
+//! recycled.
 
 use core::fmt;
+
+use ksync::{Home, Homing};
 
 use crate::{FRAME_STRIDE, HEADROOM, PacketPool, Storage};
 
 /// Where a packet came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Origin {
     /// An interface received it.
     Received,
@@ -21,6 +25,7 @@ pub enum Origin {
 
 /// To whom the link-layer destination address of a received frame was addressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum LinkCast {
     /// To the receiving interface alone.
     Unicast,
@@ -35,14 +40,22 @@ pub enum LinkCast {
 /// `rx_if` of a packet that no interface received.
 const NO_INTERFACE: u16 = u16::MAX;
 
-/// An owned packet: the only handle of one frame of a [`PacketPool`], which gets it back on drop.
+/// One frame of a pool: a cache line of what is known about the packet, and the storage it leads to.
 ///
-/// The *window* is the part of the storage that holds the packet: [`bytes`](Self::bytes). A fresh buffer has an empty
-/// window behind [`HEADROOM`] octets. Octets outside the window are stale: whoever widens the window writes them.
-pub struct PacketBuf {
-    /// `Some` until `take_storage`, which only `Drop` and the cache call, as the handle's last act.
-    storage: Option<&'static mut Storage>,
-    pool: &'static PacketPool,
+/// Only the handle that owns it, or the free list it lies on, reaches it.
+#[repr(align(64))]
+#[derive(Debug)]
+pub(crate) struct Frame {
+    about: About,
+    /// The pool it goes home to; set when it first leaves.
+    pool: Option<&'static PacketPool>,
+    storage: &'static mut Storage,
+}
+
+/// What is known about a packet, in one machine word.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(8))]
+struct About {
     /// Start of the window; `offset + len <= FRAME_STRIDE` at all times.
     offset: u16,
     len: u16,
@@ -51,80 +64,118 @@ pub struct PacketBuf {
     link_cast: LinkCast,
 }
 
-impl PacketBuf {
-    #[inline]
-    pub(crate) fn new(storage: &'static mut Storage, pool: &'static PacketPool) -> Self {
-        Self {
-            storage: Some(storage),
-            pool,
-            offset: narrow(HEADROOM),
-            len: 0,
-            rx_if: NO_INTERFACE,
-            origin: Origin::Local,
-            link_cast: LinkCast::Unicast,
-        }
+const _: () = assert!(size_of::<Frame>() == 64 && size_of::<About>() == 8);
+
+/// What is known about a fresh buffer.
+const FRESH: About = About {
+    offset: narrow(HEADROOM),
+    len: 0,
+    rx_if: NO_INTERFACE,
+    origin: Origin::Local,
+    link_cast: LinkCast::Unicast,
+};
+
+impl Frame {
+    pub(crate) const fn new(storage: &'static mut Storage) -> Self {
+        Self { about: FRESH, pool: None, storage }
     }
 
-    /// Separates the storage from the handle, whose drop then does nothing.
+    /// The storage, for the tripwire: nobody owns the frame.
+    pub(crate) const fn storage(&mut self) -> &mut Storage {
+        self.storage
+    }
+}
+
+impl Home for Frame {
     #[inline]
-    pub(crate) fn take_storage(mut self) -> Option<&'static mut Storage> {
-        self.storage.take()
+    fn go_home(this: &'static mut Self) {
+        if let Some(pool) = this.pool {
+            pool.give_back(this);
+        }
+    }
+}
+
+/// An owned packet: the only handle of one frame of a [`PacketPool`], which gets it back on drop (that takes the pool's lock; the
+/// hot path recycles into a [`PoolCache`](crate::PoolCache) instead). One machine word.
+///
+/// The *window* is the part of the storage that holds the packet: [`bytes`](Self::bytes). A fresh buffer has an empty
+/// window behind [`HEADROOM`] octets. Octets outside the window are stale: whoever widens the window writes them.
+pub struct PacketBuf {
+    frame: Homing<Frame>,
+}
+
+impl PacketBuf {
+    #[inline]
+    pub(crate) fn new(frame: &'static mut Frame, pool: &'static PacketPool) -> Self {
+        frame.about = FRESH;
+        frame.pool = Some(pool);
+        Self { frame: Homing::new(frame) }
+    }
+
+    /// Separates the frame from the handle.
+    #[inline]
+    pub(crate) fn into_frame(self) -> &'static mut Frame {
+        self.frame.into_inner()
+    }
+
+    /// Returns whether this frame belongs to `pool`.
+    #[inline]
+    pub(crate) fn belongs_to(&self, pool: &'static PacketPool) -> bool {
+        self.frame.pool.is_some_and(|own| core::ptr::eq(own, pool))
     }
 
     /// Returns the pool this frame belongs to.
     #[inline]
-    pub fn pool(&self) -> &'static PacketPool {
-        self.pool
+    pub fn pool(&self) -> Option<&'static PacketPool> {
+        self.frame.pool
     }
 
     /// Returns the octets of the window.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        let (start, len) = (usize::from(self.offset), usize::from(self.len));
-        let storage = self.storage.as_deref().map(|storage| storage.get(start..start + len));
-        storage.flatten().unwrap_or_default()
+        let (start, len) = (usize::from(self.frame.about.offset), usize::from(self.frame.about.len));
+        self.frame.storage.get(start..start + len).unwrap_or_default()
     }
 
     /// Returns the octets of the window for writing.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        let (start, len) = (usize::from(self.offset), usize::from(self.len));
-        let storage = self.storage.as_deref_mut().map(|storage| storage.get_mut(start..start + len));
-        storage.flatten().unwrap_or_default()
+        let (start, len) = (usize::from(self.frame.about.offset), usize::from(self.frame.about.len));
+        self.frame.storage.get_mut(start..start + len).unwrap_or_default()
     }
 
     /// Returns the octets in the window.
     #[inline]
     pub fn len(&self) -> usize {
-        usize::from(self.len)
+        usize::from(self.frame.about.len)
     }
 
     /// Says whether the window is empty.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.frame.about.len == 0
     }
 
     /// Returns the octets of storage in front of the window.
     #[inline]
     pub fn headroom(&self) -> usize {
-        usize::from(self.offset)
+        usize::from(self.frame.about.offset)
     }
 
     /// Returns the octets of storage behind the window.
     #[inline]
     pub fn tailroom(&self) -> usize {
-        FRAME_STRIDE - usize::from(self.offset) - usize::from(self.len)
+        FRAME_STRIDE - usize::from(self.frame.about.offset) - usize::from(self.frame.about.len)
     }
 
     /// Widens the window by `n` octets at the front and returns those, stale: the caller writes all of them.
     /// `None`, and no change, if the headroom is smaller.
     #[inline]
     pub fn prepend(&mut self, n: usize) -> Option<&mut [u8]> {
-        let offset = usize::from(self.offset).checked_sub(n)?;
-        self.len += narrow(n);
-        self.offset = narrow(offset);
-        self.storage.as_deref_mut()?.get_mut(offset..offset + n)
+        let offset = usize::from(self.frame.about.offset).checked_sub(n)?;
+        self.frame.about.len += narrow(n);
+        self.frame.about.offset = narrow(offset);
+        self.frame.storage.get_mut(offset..offset + n)
     }
 
     /// Widens the window by `n` octets at the end and returns those, zeroed. `None`, and no change, if the tailroom is
@@ -134,9 +185,9 @@ impl PacketBuf {
         if n > self.tailroom() {
             return None;
         }
-        let end = usize::from(self.offset) + usize::from(self.len);
-        self.len += narrow(n);
-        let added = self.storage.as_deref_mut()?.get_mut(end..end + n)?;
+        let end = usize::from(self.frame.about.offset) + usize::from(self.frame.about.len);
+        self.frame.about.len += narrow(n);
+        let added = self.frame.storage.get_mut(end..end + n)?;
         added.fill(0);
         Some(added)
     }
@@ -144,16 +195,16 @@ impl PacketBuf {
     /// Takes up to `n` octets off the front of the window and returns how many it took (all it had, if fewer).
     #[inline]
     pub fn trim_front(&mut self, n: usize) -> usize {
-        let n = n.min(usize::from(self.len));
-        self.offset += narrow(n);
-        self.len -= narrow(n);
+        let n = n.min(usize::from(self.frame.about.len));
+        self.frame.about.offset += narrow(n);
+        self.frame.about.len -= narrow(n);
         n
     }
 
     /// Cuts the window to at most `len` octets from its start; a shorter window stays as it is.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
-        self.len = narrow(len.min(usize::from(self.len)));
+        self.frame.about.len = narrow(len.min(usize::from(self.frame.about.len)));
     }
 
     /// Puts the window at `offset` octets into the storage, `len` octets long. The contents are whatever the storage
@@ -163,19 +214,27 @@ impl PacketBuf {
         if offset.checked_add(len)? > FRAME_STRIDE {
             return None;
         }
-        self.offset = narrow(offset);
-        self.len = narrow(len);
+        self.frame.about.offset = narrow(offset);
+        self.frame.about.len = narrow(len);
+        Some(())
+    }
+
+    /// Makes the buffer what a driver hands up: `len` octets behind [`HEADROOM`], received by the interface of index `rx_if`,
+    /// addressed as `cast` says. `None`, and no change, if that many do not fit.
+    #[inline]
+    pub fn set_received(&mut self, len: usize, rx_if: u16, link_cast: LinkCast) -> Option<()> {
+        if len > FRAME_STRIDE - HEADROOM {
+            return None;
+        }
+        let (offset, len) = (narrow(HEADROOM), narrow(len));
+        self.frame.about = About { offset, len, rx_if, origin: Origin::Received, link_cast };
         Some(())
     }
 
     /// Makes the buffer as it was when fresh: empty window behind [`HEADROOM`], local, of no interface.
     #[inline]
     pub fn reset(&mut self) {
-        self.offset = narrow(HEADROOM);
-        self.len = 0;
-        self.rx_if = NO_INTERFACE;
-        self.origin = Origin::Local;
-        self.link_cast = LinkCast::Unicast;
+        self.frame.about = FRESH;
     }
 
     /// Appends a copy of `data` to the window. `None`, and no change, if the tailroom is smaller.
@@ -188,59 +247,49 @@ impl PacketBuf {
     /// Returns the index of the interface that received the packet, if one did.
     #[inline]
     pub fn rx_if(&self) -> Option<u16> {
-        (self.rx_if != NO_INTERFACE).then_some(self.rx_if)
+        (self.frame.about.rx_if != NO_INTERFACE).then_some(self.frame.about.rx_if)
     }
 
     /// Notes that the interface of index `rx_if` received the packet; the origin becomes [`Origin::Received`].
     #[inline]
     pub fn set_rx_if(&mut self, rx_if: u16) {
-        self.rx_if = rx_if;
-        self.origin = Origin::Received;
+        self.frame.about.rx_if = rx_if;
+        self.frame.about.origin = Origin::Received;
     }
 
     /// Returns where the packet came from.
     #[inline]
     pub fn origin(&self) -> Origin {
-        self.origin
+        self.frame.about.origin
     }
 
     /// Sets where the packet came from.
     #[inline]
     pub fn set_origin(&mut self, origin: Origin) {
-        self.origin = origin;
+        self.frame.about.origin = origin;
     }
 
     /// Returns to whom the received frame was addressed.
     #[inline]
     pub fn link_cast(&self) -> LinkCast {
-        self.link_cast
+        self.frame.about.link_cast
     }
 
     /// Sets to whom the received frame was addressed.
     #[inline]
     pub fn set_link_cast(&mut self, link_cast: LinkCast) {
-        self.link_cast = link_cast;
-    }
-}
-
-impl Drop for PacketBuf {
-    /// Gives the frame back to the pool (takes the pool's lock; the hot path recycles into a cache instead).
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(storage) = self.storage.take() {
-            self.pool.give_back(storage);
-        }
+        self.frame.about.link_cast = link_cast;
     }
 }
 
 impl fmt::Debug for PacketBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PacketBuf")
-            .field("offset", &self.offset)
-            .field("len", &self.len)
+            .field("offset", &self.frame.about.offset)
+            .field("len", &self.frame.about.len)
             .field("rx_if", &self.rx_if())
-            .field("origin", &self.origin)
-            .field("link_cast", &self.link_cast)
+            .field("origin", &self.frame.about.origin)
+            .field("link_cast", &self.frame.about.link_cast)
             .finish_non_exhaustive()
     }
 }

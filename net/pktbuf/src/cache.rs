@@ -8,13 +8,13 @@ use core::fmt;
 
 use ksync::atomic::Ordering;
 
-use crate::{PacketBuf, PacketPool, Storage, pool::CacheSlot};
+use crate::{PacketBuf, PacketPool, buffer::Frame, pool::CacheSlot};
 
 /// One thread's stock of free frames of one pool. Dropping it gives them all back.
 pub struct PoolCache {
     pool: &'static PacketPool,
     /// LIFO; length `<= capacity`, and its own capacity is at least that, so a push never allocates.
-    frames: Vec<&'static mut Storage>,
+    frames: Vec<&'static mut Frame>,
     capacity: usize,
     /// This cache's line in the census; `None` makes the cache a pass-through (its capacity is then 0).
     slot: Option<&'static CacheSlot>,
@@ -37,19 +37,19 @@ impl PoolCache {
     /// is exhausted as well.
     #[inline]
     pub fn alloc(&mut self) -> Option<PacketBuf> {
-        let storage = match self.frames.pop() {
-            Some(storage) => storage,
+        let frame = match self.frames.pop() {
+            Some(frame) => frame,
             None => self.refill()?,
         };
         self.publish();
-        Some(PacketBuf::new(storage, self.pool))
+        Some(PacketBuf::new(frame, self.pool))
     }
 
     /// Takes back a buffer that is done with; spills half of the stock to the pool when full. A buffer of another pool
     /// goes home to that one.
     #[inline]
     pub fn recycle(&mut self, buf: PacketBuf) {
-        if !core::ptr::eq(buf.pool(), self.pool) {
+        if !buf.belongs_to(self.pool) {
             drop(buf);
             return;
         }
@@ -60,9 +60,36 @@ impl PoolCache {
                 return;
             }
         }
-        if let Some(storage) = buf.take_storage() {
-            self.frames.push(storage);
+        self.frames.push(buf.into_frame());
+        self.publish();
+    }
+
+    /// Takes back a buffer that is done with, if that is possible without the pool's lock: there is room, and it is of this pool.
+    ///
+    /// # Errors
+    /// The buffer, for [`recycle`](Self::recycle) at a better moment.
+    #[inline]
+    pub fn try_recycle(&mut self, buf: PacketBuf) -> Result<(), PacketBuf> {
+        if self.frames.len() >= self.capacity || !buf.belongs_to(self.pool) {
+            return Err(buf);
         }
+        self.frames.push(buf.into_frame());
+        self.publish();
+        Ok(())
+    }
+
+    /// Sees to it that `frames` buffers (or as many as the capacity allows) can be taken back without the pool's lock.
+    #[inline]
+    pub fn reserve_room(&mut self, frames: usize) {
+        if self.capacity - self.frames.len() < frames {
+            self.spill_down_to(self.capacity.saturating_sub(frames));
+        }
+    }
+
+    #[cold]
+    fn spill_down_to(&mut self, kept: usize) {
+        let spilled = self.frames.len().saturating_sub(kept);
+        self.pool.spill(&mut self.frames, spilled);
         self.publish();
     }
 
@@ -93,10 +120,10 @@ impl PoolCache {
 
     /// Draws half a capacity from the pool and returns one frame of it.
     #[cold]
-    fn refill(&mut self) -> Option<&'static mut Storage> {
+    fn refill(&mut self) -> Option<&'static mut Frame> {
         if self.capacity == 0 {
-            // The pool's own path makes a handle; it is only its storage that is wanted here.
-            return self.pool.alloc()?.take_storage();
+            // The pool's own path makes a handle; it is only its frame that is wanted here.
+            return self.pool.alloc().map(PacketBuf::into_frame);
         }
         self.pool.refill(&mut self.frames, self.capacity.div_ceil(2));
         self.frames.pop()

@@ -42,5 +42,6 @@ pub const DATA_ROOM: usize = FRAME_STRIDE - HEADROOM;
 pub(crate) type Storage = [u8; FRAME_STRIDE];
 
 const _: () = assert!(FRAME_STRIDE.is_multiple_of(64) && HEADROOM.is_multiple_of(64));
-const _: () = assert!(size_of::<PacketBuf>() == 24 && size_of::<Option<PacketBuf>>() == 24);
+const _: () =
+    assert!(size_of::<PacketBuf>() == size_of::<usize>() && size_of::<Option<PacketBuf>>() == size_of::<usize>());
 const _: () = assert!(FRAME_STRIDE <= u16::MAX as usize);

@@ -11,7 +11,7 @@ use ksync::{
     counter::SharedCounter,
 };
 
-use crate::{FRAME_STRIDE, PacketBuf, Storage};
+use crate::{FRAME_STRIDE, PacketBuf, buffer::Frame};
 
 /// Caches that can be known to the census at the same time. A cache beyond that holds nothing and passes through.
 pub const MAX_CACHES: usize = 128;
@@ -38,7 +38,7 @@ pub struct Census {
 #[derive(Debug)]
 pub(crate) struct FreeList {
     /// LIFO: the frame given back last is the warmest. Capacity is `total`, so that a push never allocates.
-    pub(crate) frames: Vec<&'static mut Storage>,
+    pub(crate) frames: Vec<&'static mut Frame>,
     low_water: usize,
     /// Frames that ever left the list: tells the tripwire that somebody used a frame meanwhile.
     pub(crate) departures: u64,
@@ -67,14 +67,15 @@ impl PacketPool {
     /// Frames start at cache lines. The pool wants `'static` life: the caller leaks it or puts it in a `static`.
     ///
     /// # Context
-    /// Boot: allocates the lists.
+    /// Boot: allocates the lists, and a cache line for each frame, for ever.
     pub fn new(region: &'static mut [u8]) -> Self {
         let skip = region.as_ptr().align_offset(64).min(region.len());
         let (_, aligned) = region.split_at_mut(skip);
         let (frames, _) = aligned.as_chunks_mut::<FRAME_STRIDE>();
-        let mut list = Vec::with_capacity(frames.len());
+        let about: &'static mut [Frame] = Vec::leak(frames.iter_mut().map(Frame::new).collect());
+        let mut list = Vec::with_capacity(about.len());
         // Reversed, so that the first frame handed out is the first of the region.
-        list.extend(frames.iter_mut().rev());
+        list.extend(about.iter_mut().rev());
         let slot = || ksync::CachePadded::new(CacheSlot { taken: AtomicBool::new(false), held: AtomicUsize::new(0) });
         let total = list.len();
         Self {
@@ -98,16 +99,16 @@ impl PacketPool {
     /// # Context
     /// Any; takes the pool's lock. Threads with traffic use a [`PoolCache`](crate::PoolCache).
     pub fn alloc(&'static self) -> Option<PacketBuf> {
-        let storage = {
+        let frame = {
             let mut free = self.free.lock();
-            let storage = free.frames.pop();
-            free.note_departures(usize::from(storage.is_some()));
-            storage
+            let frame = free.frames.pop();
+            free.note_departures(usize::from(frame.is_some()));
+            frame
         };
-        if storage.is_none() {
+        if frame.is_none() {
             self.exhausted.bump();
         }
-        Some(PacketBuf::new(storage?, self))
+        Some(PacketBuf::new(frame?, self))
     }
 
     /// Returns the frames this pool was made with.
@@ -152,13 +153,13 @@ impl PacketPool {
     }
 
     /// Puts one frame on the free list.
-    pub(crate) fn give_back(&self, storage: &'static mut Storage) {
-        self.free.lock().frames.push(storage);
+    pub(crate) fn give_back(&self, frame: &'static mut Frame) {
+        self.free.lock().frames.push(frame);
     }
 
     /// Moves up to `wanted` frames from the free list to the end of `into`, which has the capacity.
     #[cold]
-    pub(crate) fn refill(&self, into: &mut Vec<&'static mut Storage>, wanted: usize) {
+    pub(crate) fn refill(&self, into: &mut Vec<&'static mut Frame>, wanted: usize) {
         let mut free = self.free.lock();
         let from = free.frames.len().saturating_sub(wanted);
         let moved = free.frames.len() - from;
@@ -172,7 +173,7 @@ impl PacketPool {
 
     /// Moves the `count` oldest frames of `from` to the free list.
     #[cold]
-    pub(crate) fn spill(&self, from: &mut Vec<&'static mut Storage>, count: usize) {
+    pub(crate) fn spill(&self, from: &mut Vec<&'static mut Frame>, count: usize) {
         let count = count.min(from.len());
         self.free.lock().frames.extend(from.drain(..count));
     }

@@ -80,7 +80,7 @@ impl PacketPool {
         for index in 0..self.total() {
             let mut free = self.free.lock();
             let Some(frame) = free.frames.get_mut(index) else { break };
-            visit(frame);
+            visit(frame.storage());
         }
     }
 }
@@ -104,12 +104,13 @@ mod tests {
         let witness = pool.arm_tripwire();
         // Stands for a device that writes into memory it has lost.
         if let Some(frame) = pool.free.lock().frames.get_mut(3) {
-            (frame[7], frame[2303]) = (1, 0);
+            let storage = frame.storage();
+            (storage[7], storage[2303]) = (1, 0);
         }
         let mut told = Vec::new();
         let report = pool.check_tripwire(witness, |at, octets| told.push((at, octets)));
         assert_eq!(report, Ok(TripwireReport { checked: 5, damaged: 1 }));
-        let at = pool.free.lock().frames.get(3).map(|frame| frame[7..].as_ptr());
+        let at = pool.free.lock().frames.get_mut(3).map(|frame| frame.storage()[7..].as_ptr());
         assert_eq!(told, [(at.unwrap(), 2)]);
     }
 

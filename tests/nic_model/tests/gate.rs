@@ -15,7 +15,7 @@ const BUFFERS: usize = if cfg!(any(loom, shuttle)) { 40 } else { 300 };
 /// Hands one frame to the port from another thread; returns whether it was taken.
 fn sender(bench: &mut Bench) -> model::JoinHandle<Result<(), TxRefusal>> {
     let packet = bench.packet(&frame(9, 1, 60));
-    let (adapter, pool) = (Arc::clone(&bench.adapter), packet.pool());
+    let (adapter, pool) = (Arc::clone(&bench.adapter), packet.pool().unwrap());
     model::spawn(move || {
         let mut cache = PoolCache::new(pool, 2);
         let mut batch = PacketBatch::new();
