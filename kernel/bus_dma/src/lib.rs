@@ -97,6 +97,7 @@ mod fence;
 mod map;
 mod mem;
 mod platform;
+mod ring_ops;
 mod scatter;
 mod segment;
 mod stopped;

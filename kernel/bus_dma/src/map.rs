@@ -32,19 +32,21 @@ pub enum LoadOutcome {
 /// While loaded it owns its buffer. Dropped while loaded, it leaks the buffer (and its bounce pages) on purpose and its tag
 /// counts one more in quarantine.
 pub struct DmaMap<D: Direction, B: DmaBuffer = PacketBuf> {
-    tag: Arc<TagInner>,
-    shared: Arc<MapShared>,
+    pub(crate) tag: Arc<TagInner>,
+    pub(crate) shared: Arc<MapShared>,
     /// Initialised if and only if `phase` is not `Idle`. Not a plain `B`: while a device writes into the memory, the
     /// compiler must not be told that this is a valid, exclusive borrow of it; and dropping the map must not drop it.
-    buffer: MaybeUninit<B>,
+    pub(crate) buffer: MaybeUninit<B>,
     /// The first segment, valid if `count` is not 0.
-    first: Segment,
+    pub(crate) first: Segment,
     /// Segments of the load; if more than one, all are in `slow`.
-    count: usize,
-    phase: Phase,
+    pub(crate) count: usize,
+    pub(crate) phase: Phase,
     /// The load has bounce pages, or the platform observes: `sync` and `unload` have more to do than nothing.
-    involved: bool,
-    slow: Option<Box<Scatter>>,
+    pub(crate) involved: bool,
+    pub(crate) slow: Option<Box<Scatter>>,
+    /// The segments of the load that follows this one in `exchange`; idle otherwise.
+    pub(crate) next: Option<Box<Scatter>>,
     direction: PhantomData<D>,
 }
 
@@ -61,6 +63,7 @@ impl<D: Direction, B: DmaBuffer> DmaMap<D, B> {
             phase: Phase::Idle,
             involved: false,
             slow,
+            next: None,
             direction: PhantomData,
         }
     }
@@ -215,7 +218,7 @@ impl<D: Direction, B: DmaBuffer> DmaMap<D, B> {
 
     /// Takes the buffer over.
     #[inline]
-    fn own(&mut self, buf: B, phase: Phase) {
+    pub(crate) fn own(&mut self, buf: B, phase: Phase) {
         debug_assert!(self.phase == Phase::Idle && phase != Phase::Idle);
         self.buffer.write(buf);
         self.set_phase(phase);
@@ -223,7 +226,7 @@ impl<D: Direction, B: DmaBuffer> DmaMap<D, B> {
 
     /// Gives the buffer up. Called with a phase other than `Idle` only.
     #[inline]
-    fn disown(&mut self) -> B {
+    pub(crate) fn disown(&mut self) -> B {
         assert!(self.phase != Phase::Idle, "an idle map owns no buffer");
         self.set_phase(Phase::Idle);
         self.count = 0;
@@ -250,18 +253,24 @@ impl<D: Direction, B: DmaBuffer> DmaMap<D, B> {
                 Ok(LoadOutcome::InProgress)
             }
             Ok(LoadOutcome::Loaded) => {
-                self.first = slow.segments.first().copied().unwrap_or(Segment::NONE);
-                self.count = slow.segments.len();
-                self.involved = self.tag.observed || !slow.bounced.is_empty();
-                if self.tag.observed {
-                    for segment in self.segments() {
-                        self.tag.platform.map_opened(segment.addr, segment.len, D::DEVICE_WRITES);
-                    }
-                }
+                self.settle();
                 self.own(buf, Phase::Loaded);
                 Ok(LoadOutcome::Loaded)
             }
             Err(error) => Err((buf, error)),
+        }
+    }
+
+    /// Takes over what a load of the slow half has found.
+    pub(crate) fn settle(&mut self) {
+        let Some(slow) = &self.slow else { return };
+        self.first = slow.segments.first().copied().unwrap_or(Segment::NONE);
+        self.count = slow.segments.len();
+        self.involved = self.tag.observed || !slow.bounced.is_empty();
+        if self.tag.observed {
+            for segment in self.segments() {
+                self.tag.platform.map_opened(segment.addr, segment.len, D::DEVICE_WRITES);
+            }
         }
     }
 
@@ -280,15 +289,23 @@ impl<D: Direction, B: DmaBuffer> DmaMap<D, B> {
 
     /// Ends what a load has beyond its buffer: the platform's observation and the bounce pages.
     #[cold]
-    fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.involved = false;
         if self.tag.observed {
             for segment in self.segments() {
                 self.tag.platform.map_closed(segment.addr, segment.len);
             }
         }
-        if let (Some(slow), Some(pool)) = (&mut self.slow, &self.tag.bounce) {
-            pool.give_back(slow.bounced.drain(..).map(|bounced| -> BouncePage { bounced.page }));
+        if let Some(mut slow) = self.slow.take() {
+            self.give_back_pages(&mut slow);
+            self.slow = Some(slow);
+        }
+    }
+
+    /// Gives the bounce pages of a load back to the pool.
+    pub(crate) fn give_back_pages(&self, scatter: &mut Scatter) {
+        if let Some(pool) = &self.tag.bounce {
+            pool.give_back(scatter.bounced.drain(..).map(|bounced| -> BouncePage { bounced.page }));
         }
     }
 }

@@ -5,5 +5,6 @@
 
 mod bounce;
 mod lifetime;
+mod ring_ops;
 mod rules;
 mod sim;
