@@ -12,7 +12,7 @@ use ksync::{
     atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     counter::{Counter, SharedCounter},
 };
-use pktbuf::{PacketBatch, PoolCache};
+use pktbuf::{PacketBatch, PacketBuf, PoolCache};
 use wire::MacAddr;
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     link::LinkState,
     regs::{RegisterIo, Stat},
     stats::{HardwareTotals, RxCounters, TxCounters},
-    tx::{EncapError, Finished, HEADER, TxRing},
+    tx::{EncapError, Finished, HEADER, RECLAIM_BURST, TxRing},
     variant::Variant,
 };
 
@@ -164,41 +164,44 @@ impl<R: RegisterIo> Adapter<R> {
         by_mtu.min(usize::from(self.variant.max_frame) - 4)
     }
 
+    #[inline]
     fn transmit_locked(
         &self,
         ring: &mut Option<TxRing>,
         batch: &mut PacketBatch,
-        finished: &mut Finished,
+        mut home: impl FnMut(PacketBuf),
     ) -> Result<u32, (u32, TxRefusal)> {
         // ORDERING: acquire pairs with the release in `close_egress`.
         let running = self.phase() == Phase::Running && self.egress_open.load(Ordering::Acquire);
         let Some(ring) = ring.as_mut().filter(|ring| running && !ring.paused) else {
             return Err((0, TxRefusal::NotRunning));
         };
-        ring.reclaim(finished, &self.sent);
+        // A burst in all, so that what comes free has a known limit; it is room enough for a whole batch.
+        let mut burst = RECLAIM_BURST;
+        burst -= ring.reclaim(burst, &self.sent, &mut home);
         if !self.link_up() {
             return Err((0, TxRefusal::LinkDown));
         }
+        let longest = self.longest();
         let (mut accepted, mut octets) = (0, 0);
         let refused = loop {
-            let Some(front) = batch.front() else { break None };
-            if front.len() > self.longest() {
+            let Some(packet) = batch.pop() else { break None };
+            if packet.len() > longest {
+                give_back(batch, packet);
                 break Some(TxRefusal::TooLong);
             }
             if ring.free() == 0 {
-                ring.reclaim(finished, &self.sent);
+                burst -= ring.reclaim(burst, &self.sent, &mut home);
             }
-            let Some(packet) = batch.pop() else { break None };
             match ring.encap(packet) {
                 Ok(len) => octets += len as u64,
                 Err(EncapError::NoRoom(packet)) => {
-                    // It has just left the front, so there is room for it.
-                    let _ = batch.push_front(packet);
+                    give_back(batch, packet);
                     break Some(TxRefusal::RingFull);
                 }
                 Err(EncapError::Unsendable(packet)) => {
                     self.sent.discarded.bump();
-                    finished.push(packet);
+                    home(packet);
                 }
             }
             accepted += 1;
@@ -211,6 +214,12 @@ impl<R: RegisterIo> Adapter<R> {
         }
         refused.map_or(Ok(accepted), |why| Err((accepted, why)))
     }
+}
+
+/// Puts the packet that was popped last back in front, where there is room for it.
+#[cold]
+fn give_back(batch: &mut PacketBatch, packet: PacketBuf) {
+    let _ = batch.push_front(packet);
 }
 
 impl<R: RegisterIo> Interface for Adapter<R> {
@@ -239,12 +248,17 @@ impl<R: RegisterIo> Interface for Adapter<R> {
         if batch.is_empty() {
             return TxOutcome::all(0);
         }
+        // Before and after locking: the cache may have to go to the pool, which has a lock of its own.
+        cache.reserve_room(RECLAIM_BURST);
         let mut finished = Finished::new();
         let result = {
             let mut ring = self.tx.lock();
-            self.transmit_locked(&mut ring, batch, &mut finished)
+            self.transmit_locked(&mut ring, batch, |packet| {
+                if let Err(packet) = cache.try_recycle(packet) {
+                    finished.push(packet);
+                }
+            })
         };
-        // After unlocking: the cache may have to go to the pool, which has a lock of its own.
         for packet in finished {
             cache.recycle(packet);
         }

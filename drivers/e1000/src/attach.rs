@@ -94,8 +94,6 @@ impl Building {
             rx::arm(&mut map, fresh).map_err(|_| Error::NoDmaMemory)?;
             self.rx_maps.push(map);
         }
-        // The spare, see `RxRing`.
-        self.rx_maps.push(rx_buffers.create_map().map_err(|_| Error::NoDmaMemory)?);
         Ok(())
     }
 
@@ -139,7 +137,7 @@ impl<R: RegisterIo> Adapter<R> {
         let Building { memories, rx_maps, tx_maps } = building;
         let Ok([rx_memory, tx_memory]) = <[DmaMem; 2]>::try_from(memories) else { return Err(Error::NoDmaMemory) };
         let name: Arc<str> = config.name.as_str().into();
-        let mut rx = RxRing::new(Arc::clone(&name), rx_memory, rx_maps, mac, IfIndex(config.if_index));
+        let mut rx = RxRing::new(Arc::clone(&name), rx_memory, rx_maps, IfIndex(config.if_index));
         let adapter = Self::assemble(regs, name, mac, tags, TxRing::new(tx_memory, tx_maps), config, delay);
         adapter.write_filters();
         hardware::program_receive(&adapter.regs, rx.place(), &adapter.moderation);

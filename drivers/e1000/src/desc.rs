@@ -98,6 +98,16 @@ impl RxWriteback {
         }
     }
 
+    /// Returns whether a second word as the device wrote it is that of a whole, good frame in one buffer: done, its end here, no
+    /// error that spoils it. One comparison, for the usual case.
+    #[inline]
+    #[must_use]
+    pub const fn is_good(word: u64) -> bool {
+        const DONE: u64 = (RxStatus::DD.union(RxStatus::EOP).bits() as u64) << 32;
+        const SPOILT: u64 = (RxErrors::FRAME.bits() as u64) << 40;
+        word & (DONE | SPOILT) == DONE
+    }
+
     /// Encodes the second word, as a device (or its model) does.
     #[must_use]
     pub const fn encode(self) -> u64 {
@@ -153,6 +163,20 @@ mod tests {
         assert_eq!(written.status, RxStatus::DD | RxStatus::EOP);
         assert_eq!(written.errors, RxErrors::CE);
         assert_eq!(written.encode(), 0x0000_0103_0000_05dc);
+    }
+
+    #[test]
+    fn good_are_the_whole_frames_without_an_error_of_their_own() {
+        let words = (0..=u16::MAX).map(|bits| {
+            let [status, errors] = bits.to_le_bytes();
+            let (status, errors) = (RxStatus::from_bits_retain(status), RxErrors::from_bits_retain(errors));
+            RxWriteback { length: 60, status, errors }
+        });
+        for written in words {
+            let good =
+                written.status.contains(RxStatus::DD | RxStatus::EOP) && !written.errors.intersects(RxErrors::FRAME);
+            assert_eq!(RxWriteback::is_good(written.encode()), good, "{written:?}");
+        }
     }
 
     #[test]

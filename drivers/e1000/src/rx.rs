@@ -6,7 +6,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use bus_dma::{DmaMap, DmaMem, FromDevice, PostRead, PreRead, Segment};
+use bus_dma::{DmaMap, DmaMem, FromDevice, PreRead, Segment};
 use ifnet::IfIndex;
 use ksync::atomic::{DeviceU64, Ordering};
 use pktbuf::{HEADROOM, LinkCast, PacketBuf, PoolCache};
@@ -26,6 +26,9 @@ pub(crate) const BUFFER: usize = 2048;
 /// Shortest frame that is handed up: an Ethernet header. Shorter ones can only come from a broken device.
 const SHORTEST: usize = crate::tx::HEADER;
 
+/// Served descriptors that are worth a register write, which costs an exit: an eighth of the usual ring.
+pub(crate) const REFILL: usize = 32;
+
 /// The receive ring of one port, with all its buffers.
 ///
 /// It gives buffers back in two ways only: one at a time, to the `sink` of [`service`](Self::service), after the device
@@ -43,17 +46,14 @@ pub struct RxRing {
     /// Of the adapter this ring belongs to; compared by identity.
     pub(crate) name: Arc<str>,
     memory: DmaMem,
-    /// One per descriptor, loaded at all times, and one spare, idle at all times: a fresh buffer is loaded into the spare
-    /// before the full one is given up, so that no slot is ever without a buffer.
+    /// One per descriptor, loaded at all times: a full buffer is given up in exchange for a fresh one only.
     maps: Vec<DmaMap<FromDevice>>,
-    /// Which map each descriptor uses. A permutation of `0..=len` together with `spare`.
-    slots: Vec<u16>,
-    spare: u16,
-    /// The descriptor that is served next; `< slots.len()`.
+    /// The descriptor that is served next; `< maps.len()`.
     next: usize,
+    /// Descriptors served that the device has not been told of: always those before `next`, fewer than the ring has.
+    unflushed: usize,
     /// In the middle of a frame that spans descriptors and is being dropped.
     skipping: bool,
-    mac: MacAddr,
     if_index: u16,
 }
 
@@ -62,37 +62,21 @@ pub struct RxRing {
 struct Pass {
     packets: u64,
     octets: u64,
-    multicast: u64,
+    /// Frames to any group, those to everybody among them.
+    groups: u64,
     broadcast: u64,
 }
 
 impl RxRing {
-    /// Makes a ring. `maps` has one more than `descriptors`; all but the last are loaded.
-    pub(crate) fn new(
-        name: Arc<str>,
-        memory: DmaMem,
-        maps: Vec<DmaMap<FromDevice>>,
-        mac: MacAddr,
-        if_index: IfIndex,
-    ) -> Self {
-        let descriptors = u16::try_from(maps.len().saturating_sub(1)).unwrap_or(0);
-        Self {
-            name,
-            memory,
-            maps,
-            slots: (0..descriptors).collect(),
-            spare: descriptors,
-            next: 0,
-            skipping: false,
-            mac,
-            if_index: if_index.0,
-        }
+    /// Makes a ring of as many descriptors as there are maps, which are all loaded.
+    pub(crate) fn new(name: Arc<str>, memory: DmaMem, maps: Vec<DmaMap<FromDevice>>, if_index: IfIndex) -> Self {
+        Self { name, memory, maps, next: 0, unflushed: 0, skipping: false, if_index: if_index.0 }
     }
 
     /// Returns the buffers in the ring: one per descriptor, always.
     #[must_use]
     pub fn buffers(&self) -> usize {
-        self.slots.len()
+        self.maps.len()
     }
 
     /// Returns whether a received frame waits to be served. Reads memory only, no register.
@@ -108,18 +92,21 @@ impl RxRing {
     /// Counts the received frames that nobody has served, the frame under way included if its end is there. The device
     /// has stopped, or it may become more at once.
     pub(crate) fn unserved(&self) -> usize {
-        let written = (0..self.slots.len()).map_while(|n| self.written((self.next + n) % self.slots.len()));
+        let written = (0..self.maps.len()).map_while(|n| self.written((self.next + n) % self.maps.len()));
         written.filter(|written| written.status.contains(RxStatus::EOP)).count()
     }
 
-    /// Serves up to `budget` descriptors: good frames go to `sink`, bad ones are counted, every buffer is replaced. Then
-    /// gives the descriptors back to the device with one register write. Returns the descriptors served.
+    /// Serves up to `budget` descriptors: good frames go to `sink`, bad ones are counted, every buffer is replaced. Returns the
+    /// descriptors served. The device gets them back in bulk, with one register write for every [`REFILL`] or so: so many fewer
+    /// than the ring has may be free to it at any time, also while nothing comes.
     ///
-    /// Packets carry the interface index and the link-layer cast; their window starts at the Ethernet header. If the
-    /// watchdog has asked for it, the device is reset here first, because this thread owns the ring.
+    /// Packets carry the interface index; their window starts at the Ethernet header, and the link-layer cast is
+    /// [`LinkCast::Unicast`] for every address that is no group's. If the watchdog has asked for it, the device is reset here
+    /// first, because this thread owns the ring.
     ///
     /// # Context
     /// The owning ithread. Does not park, lock, allocate or log (a reset waits some milliseconds).
+    #[inline]
     pub fn service<R: RegisterIo>(
         &mut self,
         adapter: &Adapter<R>,
@@ -133,14 +120,16 @@ impl RxRing {
         if adapter.recovery_wanted() {
             return self.recover(adapter, cache, sink);
         }
-        // Less than the whole ring: then RDT, written after the pass, cannot run into RDH.
-        let served = self.harvest(&adapter.rx, budget.min(self.slots.len() - 1), cache, &mut sink);
-        if served > 0 {
-            self.flush(adapter.regs());
+        // Less than the whole ring with what is unflushed: then RDT, written later, cannot run into RDH.
+        let budget = budget.min(self.maps.len() - 1 - self.unflushed);
+        let served = self.harvest(&adapter.rx, budget, cache, &mut sink);
+        if self.unflushed >= REFILL.min(self.maps.len() / 2) {
+            self.publish(adapter.regs());
         }
         served
     }
 
+    #[inline]
     fn harvest(
         &mut self,
         counters: &RxCounters,
@@ -151,21 +140,43 @@ impl RxRing {
         let mut pass = Pass::default();
         let mut served = 0;
         while served < budget {
-            let Some(written) = self.available() else { break };
-            if let Some(packet) = self.receive(written, counters, cache, &mut pass) {
-                sink(packet);
+            let index = self.next;
+            let Some([address, rest]) = descriptor(&self.memory, index) else { break };
+            // ORDERING: acquire pairs with the device's write-back: DD is written after the frame and the length.
+            let word = rest.load(Ordering::Acquire);
+            let written = RxWriteback::decode(word);
+            let length = usize::from(written.length);
+            let fine = RxWriteback::is_good(word) && (SHORTEST..=BUFFER).contains(&length) && !self.skipping;
+            if fine && let Some((mut packet, segment)) = swap(self.maps.get_mut(index), cache) {
+                // Plain stores, the address first: the descriptor is ours until RDT passes it, see `publish`.
+                address.store(segment.addr.as_u64(), Ordering::Relaxed);
+                rest.store(0, Ordering::Relaxed);
+                let cast = note_group(packet.bytes(), &mut pass);
+                pass.packets += 1;
+                pass.octets += length as u64;
+                if packet.set_received(length, self.if_index, cast).is_some() {
+                    sink(packet);
+                }
+            } else if written.done() {
+                self.refuse(fine, written, counters);
+                self.arm_again();
+            } else {
+                break;
             }
-            self.advance();
+            self.next = if index + 1 < self.maps.len() { index + 1 } else { 0 };
+            served += 1;
+        }
+        if served > 0 {
+            self.unflushed += served;
             // ORDERING: relaxed; for a view, and nobody reads the ring by it.
             #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 4096 descriptors")]
             counters.next.store(self.next as u32, Ordering::Relaxed);
-            served += 1;
-        }
-        if pass.packets > 0 {
             counters.packets.add(pass.packets);
             counters.octets.add(pass.octets);
-            counters.multicast.add(pass.multicast);
-            counters.broadcast.add(pass.broadcast);
+            if pass.groups > 0 {
+                counters.multicast.add(pass.groups - pass.broadcast);
+                counters.broadcast.add(pass.broadcast);
+            }
         }
         served
     }
@@ -185,41 +196,13 @@ impl RxRing {
         written.done().then_some(written)
     }
 
-    /// Serves one descriptor: returns the packet if it is good; the slot has a buffer and is armed either way.
-    #[inline]
-    fn receive(
-        &mut self,
-        written: RxWriteback,
-        counters: &RxCounters,
-        cache: &mut PoolCache,
-        pass: &mut Pass,
-    ) -> Option<PacketBuf> {
-        let length = usize::from(written.length);
-        let whole = written.status.contains(RxStatus::EOP) && !self.skipping;
-        if !whole || written.errors.intersects(RxErrors::FRAME) || !(SHORTEST..=BUFFER).contains(&length) {
-            self.refuse(written, counters);
-            self.arm_again();
-            return None;
-        }
-        let Some(mut packet) = self.swap(cache) else {
-            counters.no_buffer.bump();
-            self.arm_again();
-            return None;
-        };
-        packet.set_window(HEADROOM, length)?;
-        packet.set_rx_if(self.if_index);
-        let cast = link_cast(packet.bytes(), self.mac);
-        packet.set_link_cast(cast);
-        pass.packets += 1;
-        pass.octets += u64::from(written.length);
-        pass.multicast += u64::from(cast == LinkCast::Multicast);
-        pass.broadcast += u64::from(cast == LinkCast::Broadcast);
-        Some(packet)
-    }
-
-    /// Counts a frame that is dropped here, once however many descriptors it spans.
+    /// Counts a frame that is dropped here, once however many descriptors it spans. A `good` one lacks a fresh buffer.
     #[cold]
-    fn refuse(&mut self, written: RxWriteback, counters: &RxCounters) {
+    fn refuse(&mut self, good: bool, written: RxWriteback, counters: &RxCounters) {
+        if good {
+            counters.no_buffer.bump();
+            return;
+        }
         let last = written.status.contains(RxStatus::EOP);
         if self.skipping || !last {
             if !self.skipping {
@@ -235,31 +218,11 @@ impl RxRing {
         }
     }
 
-    /// Takes the full buffer out of the next slot and arms the slot with a fresh one. `None`, and no change, if there is
-    /// no fresh buffer, or no way for the device to reach it.
-    #[inline]
-    fn swap(&mut self, cache: &mut PoolCache) -> Option<PacketBuf> {
-        let fresh = cache.alloc()?;
-        let spare = self.maps.get_mut(usize::from(self.spare))?;
-        if let Err(fresh) = arm(spare, fresh) {
-            cache.recycle(fresh);
-            return None;
-        }
-        let segment = spare.segments().first().copied()?;
-        let slot = self.slots.get_mut(self.next)?;
-        core::mem::swap(slot, &mut self.spare);
-        self.write(self.next, segment);
-        let full = self.maps.get_mut(usize::from(self.spare))?;
-        full.sync(PostRead);
-        full.unload()
-    }
-
     /// Gives the next slot back to the device with the buffer it has.
     #[cold]
     fn arm_again(&mut self) {
         let index = self.next;
-        let map = self.slots.get(index).and_then(|&map| self.maps.get_mut(usize::from(map)));
-        let Some(map) = map else { return };
+        let Some(map) = self.maps.get_mut(index) else { return };
         map.sync(PreRead);
         if let Some(segment) = map.segments().first().copied() {
             self.write(index, segment);
@@ -278,25 +241,18 @@ impl RxRing {
 
     #[inline]
     fn cells(&self, index: usize) -> Option<&[DeviceU64; WORDS]> {
-        self.memory.cells().get(index * WORDS..)?.first_chunk()
-    }
-
-    #[inline]
-    fn advance(&mut self) {
-        self.next += 1;
-        if self.next >= self.slots.len() {
-            self.next = 0;
-        }
+        descriptor(&self.memory, index)
     }
 
     /// Gives all served descriptors back: RDT becomes the last of them, one behind `next`, which stays out of the
     /// device's reach since RDH == RDT would mean an empty ring.
     #[inline]
-    fn flush<R: RegisterIo>(&self, regs: &R) {
+    fn publish<R: RegisterIo>(&mut self, regs: &R) {
+        self.unflushed = 0;
         // ORDERING: the descriptors' words come before the doorbell; pairs with the device's reading of the ring after
         // RDT. On x86 a compiler barrier, stores being in order.
         self.memory.sync();
-        let tail = if self.next == 0 { self.slots.len() - 1 } else { self.next - 1 };
+        let tail = if self.next == 0 { self.maps.len() - 1 } else { self.next - 1 };
         #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 4096 descriptors")]
         regs.write32(Reg::Rdt, tail as u32);
     }
@@ -304,12 +260,12 @@ impl RxRing {
     /// Arms every slot and gives them all to the device, which starts at descriptor 0. The device does no DMA.
     pub(crate) fn restart<R: RegisterIo>(&mut self, regs: &R) {
         self.skipping = false;
-        for index in 0..self.slots.len() {
+        for index in 0..self.maps.len() {
             self.next = index;
             self.arm_again();
         }
         self.next = 0;
-        self.flush(regs);
+        self.publish(regs);
     }
 
     /// Resets the device for the watchdog, hands up what had been received before, and starts again.
@@ -323,7 +279,7 @@ impl RxRing {
         if adapter.reset_for_recovery(cache).is_err() {
             return 0;
         }
-        let served = self.harvest(&adapter.rx, self.slots.len(), cache, &mut sink);
+        let served = self.harvest(&adapter.rx, self.maps.len(), cache, &mut sink);
         adapter.restart_after_recovery(self);
         adapter.rx.next.store(0, Ordering::Relaxed);
         served
@@ -331,7 +287,7 @@ impl RxRing {
 
     /// Returns where the ring lies.
     pub(crate) fn place(&self) -> RingPlace {
-        RingPlace::of(&self.memory, self.slots.len())
+        RingPlace::of(&self.memory, self.maps.len())
     }
 
     /// Takes the ring apart.
@@ -351,19 +307,43 @@ pub(crate) fn arm(map: &mut DmaMap<FromDevice>, mut fresh: PacketBuf) -> Result<
     Ok(())
 }
 
-/// Tells to whom a frame is addressed.
+/// Returns the words of descriptor `index`.
 #[inline]
-fn link_cast(frame: &[u8], own: MacAddr) -> LinkCast {
-    let Some(destination) = frame.first_chunk().map(|octets| MacAddr(*octets)) else { return LinkCast::OtherHost };
-    if destination == own {
-        LinkCast::Unicast
-    } else if !destination.is_group() {
-        LinkCast::OtherHost
-    } else if destination.is_broadcast() {
-        LinkCast::Broadcast
-    } else {
-        LinkCast::Multicast
+fn descriptor(memory: &DmaMem, index: usize) -> Option<&[DeviceU64; WORDS]> {
+    let (descriptors, _) = memory.cells().as_chunks();
+    descriptors.get(index)
+}
+
+/// Exchanges the full buffer in `map` for a fresh one; `None`, and no change, if there is none, or no way for the device to reach it.
+#[inline]
+fn swap(map: Option<&mut DmaMap<FromDevice>>, cache: &mut PoolCache) -> Option<(PacketBuf, Segment)> {
+    let mut fresh = cache.alloc()?;
+    let refused = match map {
+        Some(map) if fresh.set_window(HEADROOM, BUFFER).is_some() => match map.exchange(fresh) {
+            Ok(full) => return Some(full),
+            Err((fresh, _)) => fresh,
+        },
+        _ => fresh,
+    };
+    cache.recycle(refused);
+    None
+}
+
+/// Tells whether a frame is addressed to a group, and counts it then.
+#[inline]
+fn note_group(frame: &[u8], pass: &mut Pass) -> LinkCast {
+    match frame.first() {
+        Some(first) if first & 1 != 0 => group(frame, pass),
+        _ => LinkCast::Unicast,
     }
+}
+
+#[cold]
+fn group(frame: &[u8], pass: &mut Pass) -> LinkCast {
+    let broadcast = frame.first_chunk().is_some_and(|octets| MacAddr(*octets).is_broadcast());
+    pass.groups += 1;
+    pass.broadcast += u64::from(broadcast);
+    if broadcast { LinkCast::Broadcast } else { LinkCast::Multicast }
 }
 
 #[cfg(test)]
@@ -371,12 +351,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_classed_by_their_destination() {
-        let own = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
-        assert_eq!(link_cast(&[0x52, 0x54, 0, 0, 0, 1, 9], own), LinkCast::Unicast);
-        assert_eq!(link_cast(&[0x52, 0x54, 0, 0, 0, 2, 9], own), LinkCast::OtherHost);
-        assert_eq!(link_cast(&[0xff; 14], own), LinkCast::Broadcast);
-        assert_eq!(link_cast(&[1, 0, 0x5e, 0, 0, 5], own), LinkCast::Multicast);
-        assert_eq!(link_cast(&[1, 0, 0x5e], own), LinkCast::OtherHost);
+    fn frames_are_classed_by_their_destination_and_groups_are_counted() {
+        let mut pass = Pass::default();
+        assert_eq!(note_group(&[0x52, 0x54, 0, 0, 0, 1, 9], &mut pass), LinkCast::Unicast);
+        assert_eq!(note_group(&[], &mut pass), LinkCast::Unicast);
+        assert_eq!((pass.groups, pass.broadcast), (0, 0));
+        assert_eq!(note_group(&[0xff; 14], &mut pass), LinkCast::Broadcast);
+        assert_eq!(note_group(&[1, 0, 0x5e, 0, 0, 5], &mut pass), LinkCast::Multicast);
+        assert_eq!((pass.groups, pass.broadcast), (2, 1));
     }
 }

@@ -135,8 +135,8 @@ impl<R: RegisterIo> Adapter<R> {
         drop(self.tx.lock_bounded(LOCK_SPINS));
     }
 
-    /// Returns the received frames that wait in the ring, as the device's head and tail say, and in the device, on their way to
-    /// the ring. Lock-free.
+    /// Returns the received frames that wait in the ring, from the descriptor that is served next to the device's head, and in the
+    /// device, on their way to the ring. Lock-free.
     ///
     /// # Context
     /// Any thread. Some register reads.
@@ -146,15 +146,15 @@ impl<R: RegisterIo> Adapter<R> {
     pub fn rx_backlog(&self) -> Result<usize, Error> {
         let octets = self.note_gone(read_checked(&self.regs, Reg::Rdlen))?;
         let head = self.note_gone(read_checked(&self.regs, Reg::Rdh))?;
-        let tail = self.note_gone(read_checked(&self.regs, Reg::Rdt))?;
+        // ORDERING: relaxed; while the ring is being served the answer is a moment old, and a drain asks again.
+        let next = self.rx.next.load(Ordering::Relaxed);
         let fifo = self.note_gone(read_checked(&self.regs, Reg::Rdfpc))? as usize;
         let length = octets / 16;
-        if length == 0 || head >= length || tail >= length {
+        if length == 0 || head >= length || next >= length {
             // Not programmed, or not believable: nothing that a drain could wait for.
             return Ok(fifo);
         }
-        // The device may use `head .. tail`; what lies outside, but for the unused one, has been received.
-        Ok(((head + length - tail - 1) % length) as usize + fifo)
+        Ok(((head + length - next) % length) as usize + fifo)
     }
 
     /// Returns whether no frame is in the transmit ring; takes back what is finished. Never waits for the lock: if
@@ -177,7 +177,7 @@ impl<R: RegisterIo> Adapter<R> {
             let in_flight = match self.tx.try_lock() {
                 None => return 1,
                 Some(mut ring) => ring.as_mut().map_or(0, |ring| {
-                    ring.reclaim(&mut finished, &self.sent);
+                    ring.reclaim(crate::tx::RECLAIM_BURST, &self.sent, |packet| finished.push(packet));
                     ring.in_flight()
                 }),
             };

@@ -75,7 +75,7 @@ impl<R: RegisterIo> Adapter<R> {
     pub(crate) fn reclaim_some(&self) -> bool {
         let mut finished = Finished::new();
         if let Some(ring) = self.tx.lock().as_mut().filter(|ring| !ring.paused) {
-            ring.reclaim(&mut finished, &self.sent);
+            ring.reclaim(crate::tx::RECLAIM_BURST, &self.sent, |packet| finished.push(packet));
         }
         // Dropped here, after unlocking: each buffer goes home to the pool.
         finished.len() >= crate::tx::RECLAIM_BURST

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use arrayvec::ArrayVec;
-use bus_dma::{DmaMap, DmaMem, DmaTag, PostWrite, PreWrite, ToDevice};
+use bus_dma::{DmaMap, DmaMem, DmaTag, ToDevice};
 use ksync::{
     atomic::{DeviceU64, Ordering},
     time::Instant,
@@ -29,9 +29,6 @@ pub(crate) const RECLAIM_BURST: usize = 64;
 /// Room for a burst of finished ones, and for a whole batch of which no frame can be sent.
 pub(crate) type Finished = ArrayVec<PacketBuf, { RECLAIM_BURST + BATCH_CAPACITY }>;
 
-/// A descriptor that reports completion, at least every so many.
-const REPORT_EVERY: usize = 32;
-
 /// Shortest frame without FCS (IEEE 802.3 3.2.8: 64 octets with it).
 pub(crate) const MIN_FRAME: usize = 60;
 /// Octets of an Ethernet header: nothing shorter is a frame.
@@ -52,17 +49,17 @@ pub(crate) struct TxRing {
     memory: DmaMem,
     /// One per descriptor; loaded exactly for the descriptors `clean .. clean + used` (modulo the length).
     maps: Vec<DmaMap<ToDevice>>,
-    /// Which descriptors have RS set, among those in use.
-    reports: Vec<bool>,
+    /// Where a flush began, the place of its last descriptor: the one that has RS set and reports for all of them.
+    ends: Vec<u16>,
     /// The oldest descriptor in use; `< maps.len()`.
     clean: usize,
+    /// The descriptor that is used next; `clean + used`, wrapped.
+    next: usize,
     /// Descriptors in use; `<= maps.len() - 1`: one stays unused, since head == tail means empty.
     used: usize,
     /// Descriptors in use the device has not been told of.
     unflushed: usize,
-    /// Descriptors since the last one with RS.
-    unreported: usize,
-    /// The next descriptor with RS at or after `clean`, when it is known.
+    /// The descriptor that reports for `clean`, when `clean` is not the first of its flush.
     awaited: Option<usize>,
     /// Set while the device is being reset: nothing may be put in.
     pub(crate) paused: bool,
@@ -74,15 +71,15 @@ pub(crate) struct TxRing {
 
 impl TxRing {
     pub(crate) fn new(memory: DmaMem, maps: Vec<DmaMap<ToDevice>>) -> Self {
-        let reports = maps.iter().map(|_| false).collect();
+        let ends = maps.iter().map(|_| 0).collect();
         Self {
             memory,
             maps,
-            reports,
+            ends,
             clean: 0,
+            next: 0,
             used: 0,
             unflushed: 0,
-            unreported: 0,
             awaited: None,
             paused: false,
             stalled: None,
@@ -92,8 +89,8 @@ impl TxRing {
 
     /// Returns where the ring stands, beside what the device says.
     pub(crate) fn look(&self, device: DeviceRing) -> TxLook {
-        let (next, clean, used, unflushed) = (self.next(), self.clean, self.used, self.unflushed);
-        TxLook { device, next, clean, used, unflushed, paused: self.paused }
+        let &Self { next, clean, used, unflushed, paused, .. } = self;
+        TxLook { device, next, clean, used, unflushed, paused }
     }
 
     /// Returns the descriptors in use.
@@ -109,12 +106,13 @@ impl TxRing {
 
     /// Returns the descriptor that is used next.
     pub(crate) fn next(&self) -> usize {
-        self.wrap(self.clean + self.used)
+        self.next
     }
 
+    /// Returns the descriptor behind `index`.
     #[inline]
-    fn wrap(&self, index: usize) -> usize {
-        if index >= self.maps.len() { index - self.maps.len() } else { index }
+    fn after(&self, index: usize) -> usize {
+        if index + 1 < self.maps.len() { index + 1 } else { 0 }
     }
 
     /// Puts one frame into the ring and returns its octets (before padding). The device learns of it at the next
@@ -125,58 +123,33 @@ impl TxRing {
             return Err(EncapError::NoRoom(packet));
         }
         let octets = packet.len();
-        let padding = MIN_FRAME.saturating_sub(octets);
-        // The device pads as well (TCTL.PSP), but with whatever lies behind the frame on some parts: pad with zeros here.
-        if octets < HEADER || (padding > 0 && packet.extend(padding).is_none()) {
+        if octets < MIN_FRAME && !pad(&mut packet) {
             return Err(EncapError::Unsendable(packet));
         }
-        let index = self.next();
+        let index = self.next;
         let Some(map) = self.maps.get_mut(index) else { return Err(EncapError::NoRoom(packet)) };
-        map.load(packet).map_err(|(packet, error)| match error {
-            bus_dma::DmaError::NoMemory => EncapError::NoRoom(packet),
-            _ => EncapError::Unsendable(packet),
-        })?;
-        map.sync(PreWrite);
-        let Some(segment) = map.segments().first().copied() else {
-            // A loaded map has a segment; without one, nothing was told to the device.
-            return map.unload().map_or(Ok(0), |packet| Err(EncapError::Unsendable(packet)));
+        let segment = match map.lend(packet) {
+            Ok(segment) => segment,
+            Err((packet, bus_dma::DmaError::NoMemory)) => return Err(EncapError::NoRoom(packet)),
+            Err((packet, _)) => return Err(EncapError::Unsendable(packet)),
         };
-        self.unreported += 1;
-        let report = self.unreported >= REPORT_EVERY;
-        self.write(index, segment, report);
-        self.used += 1;
-        self.unflushed += 1;
-        Ok(octets)
-    }
-
-    /// Writes descriptor `index`.
-    #[inline]
-    fn write(&mut self, index: usize, segment: bus_dma::Segment, report: bool) {
-        let mut command = TxCommand::EOP | TxCommand::IFCS;
-        command.set(TxCommand::RS, report);
         #[expect(clippy::cast_possible_truncation, reason = "the tag's maxsize is below 2^16")]
-        let word = desc::tx_word(segment.len as u16, command);
+        let word = desc::tx_word(segment.len as u16, TxCommand::EOP | TxCommand::IFCS);
         if let Some([address, rest]) = self.cells(index) {
             // Plain stores: the descriptor is ours until TDT passes it, see `flush`.
             address.store(segment.addr.as_u64(), Ordering::Relaxed);
             rest.store(word, Ordering::Relaxed);
         }
-        self.note_report(index, report);
-    }
-
-    #[inline]
-    fn note_report(&mut self, index: usize, report: bool) {
-        if let Some(slot) = self.reports.get_mut(index) {
-            *slot = report;
-        }
-        if report {
-            self.unreported = 0;
-        }
+        self.next = self.after(index);
+        self.used += 1;
+        self.unflushed += 1;
+        Ok(octets)
     }
 
     #[inline]
     fn cells(&self, index: usize) -> Option<&[DeviceU64; WORDS]> {
-        self.memory.cells().get(index * WORDS..)?.first_chunk()
+        let (descriptors, _) = self.memory.cells().as_chunks();
+        descriptors.get(index)
     }
 
     /// Tells the device of all frames put in since the last time: RS on the last of them, then one doorbell.
@@ -185,72 +158,61 @@ impl TxRing {
         if self.unflushed == 0 {
             return;
         }
-        let next = self.next();
-        let last = if next == 0 { self.maps.len() - 1 } else { next - 1 };
-        if self.unreported > 0 {
-            if let Some([_, rest]) = self.cells(last) {
-                let word = rest.load(Ordering::Relaxed) | desc::tx_word(0, TxCommand::RS);
-                rest.store(word, Ordering::Relaxed);
-            }
-            self.note_report(last, true);
+        let len = self.maps.len();
+        let last = if self.next == 0 { len - 1 } else { self.next - 1 };
+        let first = if self.next >= self.unflushed { self.next } else { self.next + len } - self.unflushed;
+        if let Some([_, rest]) = self.cells(last) {
+            rest.store(rest.load(Ordering::Relaxed) | desc::tx_word(0, TxCommand::RS), Ordering::Relaxed);
+        }
+        if let Some(end) = self.ends.get_mut(first) {
+            #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 4096 descriptors")]
+            let last = last as u16;
+            *end = last;
         }
         self.unflushed = 0;
         // ORDERING: the descriptors' words come before the doorbell; pairs with the device's reading of the ring after
         // TDT. On x86 a compiler barrier, stores being in order.
         self.memory.sync();
         #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 4096 descriptors")]
-        regs.write32(Reg::Tdt, next as u32);
+        regs.write32(Reg::Tdt, self.next as u32);
     }
 
-    /// Takes back the buffers of frames the device reports as done, up to a burst in `finished`.
+    /// Takes back the buffers of frames the device reports as done and gives them to `home`, at most `limit`. Returns how many.
     #[inline]
-    pub(crate) fn reclaim(&mut self, finished: &mut Finished, counters: &TxCounters) {
-        while self.used > self.unflushed {
-            let Some(report) = self.awaited.or_else(|| self.find_report()) else { return };
-            self.awaited = Some(report);
-            let Some([_, rest]) = self.cells(report) else { return };
+    pub(crate) fn reclaim(&mut self, limit: usize, counters: &TxCounters, mut home: impl FnMut(PacketBuf)) -> usize {
+        let mut done = 0;
+        while self.used > self.unflushed && done < limit {
+            let first = || self.ends.get(self.clean).map(|&end| usize::from(end));
+            let Some(report) = self.awaited.or_else(first) else { break };
+            let Some([_, rest]) = self.cells(report) else { break };
             // ORDERING: acquire pairs with the device's write-back of DD: the device is done with every buffer up to here.
             let status = desc::tx_status(rest.load(Ordering::Acquire));
             if !status.contains(TxStatus::DD) {
-                return;
+                break;
             }
             // EC and LC are counted by ECOL and LATECOL, for every frame and not only for those that report.
-            loop {
-                if finished.len() >= RECLAIM_BURST {
-                    return;
-                }
-                let index = self.clean;
+            let upto = self.after(report);
+            while self.clean != upto && done < limit {
                 if let Some(packet) = self.release_oldest() {
-                    counters.done.bump();
-                    finished.push(packet);
+                    home(packet);
                 }
-                if index == report {
-                    break;
-                }
+                done += 1;
             }
-            self.awaited = None;
+            self.awaited = (self.clean != upto).then_some(report);
         }
+        if done > 0 {
+            counters.done.add(done as u64);
+        }
+        done
     }
 
-    /// Finds the oldest descriptor in use that reports.
-    fn find_report(&self) -> Option<usize> {
-        (0..self.used - self.unflushed)
-            .map(|n| self.wrap(self.clean + n))
-            .find(|&i| self.reports.get(i).copied().unwrap_or(false))
-    }
-
-    /// Takes the buffer out of the oldest descriptor.
+    /// Takes the buffer out of the oldest descriptor, of which there is one.
     #[inline]
     fn release_oldest(&mut self) -> Option<PacketBuf> {
-        if self.used == 0 {
-            return None;
-        }
         let index = self.clean;
-        self.clean = self.wrap(index + 1);
+        self.clean = self.after(index);
         self.used -= 1;
-        let map = self.maps.get_mut(index)?;
-        map.sync(PostWrite);
-        map.unload()
+        self.maps.get_mut(index)?.take_back()
     }
 
     /// Takes back everything, sent or not. The device has been reset: it does no DMA. Returns `false` when `finished`
@@ -266,8 +228,8 @@ impl TxRing {
             }
         }
         self.clean = 0;
+        self.next = 0;
         self.unflushed = 0;
-        self.unreported = 0;
         self.awaited = None;
         self.stalled = None;
         true
@@ -297,6 +259,14 @@ impl TxRing {
     pub(crate) fn into_parts(self) -> (DmaMem, Vec<DmaMap<ToDevice>>) {
         (self.memory, self.maps)
     }
+}
+
+/// Makes a short frame as long as it has to be. The device pads as well (TCTL.PSP), but with whatever lies behind the frame on some
+/// parts: pad with zeros here. Returns whether it is a frame now.
+#[cold]
+fn pad(packet: &mut PacketBuf) -> bool {
+    let octets = packet.len();
+    octets >= HEADER && packet.extend(MIN_FRAME.saturating_sub(octets)).is_some()
 }
 
 /// Makes `count` transmit maps.
