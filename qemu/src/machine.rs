@@ -56,6 +56,15 @@ pub enum Serial {
     Socket(PathBuf),
 }
 
+/// Linux, which QEMU loads by itself, without disk and boot loader; the machine's image is then the kernel's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinuxBoot {
+    /// The file of the initial file system, a cpio archive.
+    pub initramfs: PathBuf,
+    /// The kernel's command line.
+    pub command_line: String,
+}
+
 /// A virtual machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -69,6 +78,10 @@ pub struct Machine {
     pub memory: u32,
     /// What executes the guest's instructions; probed when not given.
     pub accelerator: Option<Accelerator>,
+    /// What the processors have beyond their model, as QEMU's `-cpu` takes it: `+sse4.1,+popcnt`. Usually nothing.
+    pub processor_features: String,
+    /// The Linux that is booted in place of a disk image.
+    pub linux: Option<LinuxBoot>,
     /// The network interfaces; the first is em0.
     pub nics: Vec<Nic>,
     /// The first serial port.
@@ -97,6 +110,8 @@ impl Default for Machine {
             smp: 2,
             memory: 256,
             accelerator: None,
+            processor_features: String::new(),
+            linux: None,
             nics: Vec::new(),
             serial: Serial::default(),
             second_serial: None,

@@ -4,6 +4,7 @@
 //! every other case the one command that installs them is all that happens. apt is told never to remove a package; where it
 //! could not install QEMU without, QEMU is unpacked below the target folder instead.
 
+mod collected;
 mod unpacked;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+pub use collected::{PackageSet, package_set};
 use nix::unistd::Uid;
 
 use crate::{machine::Firmware, progress::Progress, toolchain, toolchain::Toolchain, workspace::Workspace};

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::Path};
 
 use anyhow::{Result, ensure};
 
-use super::{Accelerator, Board, Firmware, Machine, Nic, Serial, Wire};
+use super::{Accelerator, Board, Firmware, LinuxBoot, Machine, Nic, Serial, Wire};
 use crate::prepare;
 
 /// The highest PCI slot that is free on both boards; 31 is the south bridge of q35.
@@ -34,13 +34,16 @@ impl Machine {
         line.0.extend(["-nodefaults", "-no-user-config"].map(OsString::from));
         line.add("-machine", self.board.argument());
         line.add("-accel", accelerator.argument());
-        line.add("-cpu", accelerator.processor());
+        line.add("-cpu", self.processor(accelerator));
         line.add("-smp", self.smp.to_string());
         line.add("-m", self.memory.to_string());
         // The boot loader's BIOS stages hang without a VGA; it costs nothing when nobody looks.
-        line.add("-vga", "std");
+        line.add("-vga", if self.linux.is_some() { "none" } else { "std" });
         line.add("-display", "none");
-        self.add_disk(&mut line, image)?;
+        match &self.linux {
+            Some(linux) => linux.add_to(&mut line, image),
+            None => self.add_disk(&mut line, image)?,
+        }
         self.add_serial(&mut line)?;
         for (index, nic) in self.nics.iter().enumerate() {
             nic.add_to(&mut line, index)?;
@@ -54,6 +57,12 @@ impl Machine {
         }
         line.0.extend(self.extra.iter().map(OsString::from));
         Ok(line.0)
+    }
+
+    /// Returns the value of QEMU's `-cpu`.
+    fn processor(&self, accelerator: Accelerator) -> String {
+        let parts = [accelerator.processor(), &self.processor_features];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(",")
     }
 
     /// Adds firmware and disk. What the guest writes to the disk is forgotten, so one image serves many machines.
@@ -99,6 +108,15 @@ impl Machine {
             line.0.push("-S".into());
         }
         Ok(())
+    }
+}
+
+impl LinuxBoot {
+    fn add_to(&self, line: &mut Line, kernel: &Path) {
+        // Unlike options with parts, these three take everything as it is.
+        line.add("-kernel", kernel);
+        line.add("-initrd", &self.initramfs);
+        line.add("-append", &self.command_line);
     }
 }
 
@@ -194,6 +212,19 @@ mod tests {
         );
         assert_eq!(netdev(Wire::User), "user,id=net0");
         assert_eq!(netdev(Wire::Nothing), "hubport,id=net0,hubid=0");
+    }
+
+    #[test]
+    fn linux_is_booted_without_a_disk() {
+        let linux = LinuxBoot { initramfs: "/x/a,b.cpio".into(), command_line: "console=ttyS0 a=b,c".into() };
+        let machine = Machine { linux: Some(linux), processor_features: "+popcnt,+ssse3".into(), ..tcg() };
+        let line = line(&machine);
+        assert!(line.contains("-cpu qemu64,+popcnt,+ssse3 "), "{line}");
+        assert!(
+            line.contains("-vga none -display none -kernel /x/a,b.img -initrd /x/a,b.cpio -append console=ttyS0 a=b,c"),
+            "{line}"
+        );
+        assert!(!line.contains("-drive"), "{line}");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(super) fn unpack(workspace: &Workspace, package: &str, program: &str, progre
 }
 
 /// Lists the packages in a folder.
-fn debs(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn debs(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let paths = entries.flatten().map(|entry| entry.path());
     Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
