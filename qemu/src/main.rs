@@ -31,7 +31,7 @@ enum Verb {
     Image(verb::image::Arguments),
     /// Checks a crash dump in captured console output, names its addresses, and shows it
     Dump(verb::dump::Arguments),
-    /// Measures the router, alone or beside others
+    /// Measures the router, alone or side by side with others that do the same job
     Bench(verb::bench::Arguments),
     /// Checks the source: format, lints, dependencies, unsafe code, documents, model checking
     Check(verb::check::Arguments),

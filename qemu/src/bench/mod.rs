@@ -3,11 +3,16 @@
 //! A [`Subject`] is something that forwards between two e1000 cards in QEMU; [`boot`](Subject::boot)ed with a [`Setup`] it
 //! is [`Running`]. What is measured of it becomes a [`Record`], and tables and plots are made of records alone.
 
+pub mod cputime;
+pub mod generator;
 pub mod instructions;
+pub mod measure;
 pub mod meter;
 pub mod peer;
 pub mod record;
+pub mod session;
 pub mod subject;
+pub mod table;
 
 pub use record::Record;
 pub use subject::{Behaviour, Extremity, HOSTS, PluginLoad, ROUTER, Running, Setup, Subject};

@@ -1,20 +1,27 @@
-//! `bench`: measures the router, alone or beside others. Each measurement is a file under `bench`.
+//! `bench`: measures the router, alone or side by side with others that do the same job. Each measurement is a file under `bench`.
 
 mod instructions;
+mod traffic;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use traffic::What;
 
 /// What `bench` takes.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    measurement: Measurement,
+    measurement: Option<Measurement>,
+    #[command(flatten)]
+    all: traffic::Arguments,
 }
 
 /// What can be measured.
 #[derive(Subcommand, Debug)]
 enum Measurement {
+    /// Frames a second in a closed loop, and the highest rate without loss (RFC 2544, 26.1)
+    Throughput(traffic::Arguments),
     /// Instructions and register accesses of a forwarded packet, and where they go
     Instructions(instructions::Arguments),
 }
@@ -22,6 +29,8 @@ enum Measurement {
 /// Measures.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.measurement {
-        Measurement::Instructions(arguments) => instructions::run(arguments),
+        None => traffic::run(What::All, &arguments.all),
+        Some(Measurement::Throughput(arguments)) => traffic::run(What::Throughput, arguments),
+        Some(Measurement::Instructions(arguments)) => instructions::run(arguments),
     }
 }

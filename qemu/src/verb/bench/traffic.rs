@@ -1,0 +1,97 @@
+//! What is measured between two hosts: `bench`, and `bench throughput` and its like.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use sluice::{
+    bench::{
+        Subject,
+        measure::{Bench, Options},
+        peer::Sluice,
+        record::Folder,
+        table,
+    },
+    progress::Progress,
+    workspace::Workspace,
+};
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// Everything.
+    All,
+    /// Frames a second.
+    Throughput,
+}
+
+/// What the router is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Peer {
+    /// Nothing: the router alone
+    None,
+}
+
+/// What all of these take.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// What the router is compared with, in the same run and in turn
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "none")]
+    peer: Vec<Peer>,
+    /// Sizes of frames in octets, check sequence counted
+    #[arg(long, value_name = "OCTETS", value_delimiter = ',', default_value = "64,512,1518", value_parser = frame_size)]
+    frames: Vec<usize>,
+    /// For how many seconds each value is measured
+    #[arg(long, value_name = "N", default_value_t = 3.0, value_parser = seconds)]
+    seconds: f64,
+    /// How many values there are of each figure
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// Numbers of processors of the router
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2", value_parser = clap::value_parser!(u32).range(1..=64))]
+    cpus: Vec<u32>,
+    /// Dispatch policies (net.isr.dispatch) that are measured beside each other, or none
+    #[arg(long, value_name = "POLICY", value_delimiter = ',', default_value = "direct,deferred,hybrid", value_parser = ["direct", "deferred", "hybrid", "none"])]
+    dispatch: Vec<String>,
+    /// Frames of each direction that are on their way in a closed loop
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    window: u32,
+    /// The folder for records, table and plots
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+fn frame_size(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|size| (64..=1518).contains(size))
+        .ok_or_else(|| "a frame has 64 to 1518 octets".to_owned())
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let parsed: Option<f64> = text.parse().ok();
+    parsed.filter(|seconds| (0.1..=3600.0).contains(seconds)).ok_or_else(|| "it takes 0.1 to 3600 seconds".to_owned())
+}
+
+/// Measures, and shows what came of it.
+pub(super) fn run(what: What, arguments: &Arguments) -> Result<()> {
+    let (progress, workspace) = (Progress::new(), Workspace::find());
+    let subjects: Vec<Box<dyn Subject>> = vec![Box::new(Sluice::build(progress)?)];
+    let out = arguments.out.clone().unwrap_or_else(|| workspace.target("bench"));
+    let options = Options {
+        frames: arguments.frames.clone(),
+        duration: Duration::from_secs_f64(arguments.seconds),
+        rounds: arguments.rounds.into(),
+        cpus: arguments.cpus.clone(),
+        dispatch: arguments.dispatch.iter().filter(|policy| *policy != "none").cloned().collect(),
+        window: arguments.window,
+    };
+    let folder = Folder::create(&out)?;
+    let mut bench = Bench { subjects, options, folder, progress, workspace };
+    if matches!(what, What::All | What::Throughput) {
+        bench.throughput()?;
+    }
+    println!("{}", table::of(bench.folder.records()));
+    progress.say(&format!("The records are in {}", out.display()));
+    Ok(())
+}
