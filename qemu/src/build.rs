@@ -25,8 +25,9 @@ const TARGET: &str = "x86_64-unknown-none";
 /// What cargo needs to build the library for the bare machine along with the kernel.
 const BUILD_STD: &[&str] = &["-Zbuild-std=core,alloc", "-Zbuild-std-features=compiler-builtins-mem"];
 
-/// Frame pointers are what backtraces of the kernel follow; the build id tells which symbols and which dump belong to it.
-const KERNEL_RUSTFLAGS: &str = "-C force-frame-pointers=yes -C link-arg=--build-id=sha1";
+/// Frame pointers are what backtraces of the kernel follow; the build id tells which symbols and which dump belong to it. Every
+/// server processor since 2009 has POPCNT, with which a route is found in fewer instructions; the kernel refuses others.
+const KERNEL_RUSTFLAGS: &str = "-C force-frame-pointers=yes -C link-arg=--build-id=sha1 -C target-feature=+popcnt";
 
 /// How many images are kept at most, and for how long each is safe from being removed.
 const KEPT_IMAGES: usize = 64;

@@ -23,7 +23,7 @@ use symbols::{
 };
 
 use crate::{
-    console, cpu, elf,
+    console, cpu, elf, entry,
     frame::{self, FRAME_SIZE, FrameError},
     gdt::{self, GdtError},
     heap, idt, kdb, paging,
@@ -136,16 +136,19 @@ pub fn build_id() -> Option<BuildId> {
     BUILD_ID.get().copied()
 }
 
-/// Says how many stages the boot will print.
+/// The kernel's first act: notes the time, refuses a processor that cannot run the kernel, and says how many stages the boot
+/// will print.
 pub fn begin_stages(total: u32) {
+    entry::begin();
     // ORDERING: one CPU during boot.
     STAGES.store(total, Ordering::Relaxed);
 }
 
-/// Announces the next stage of the boot, before it is tried.
-pub fn stage(what: &str) {
+/// Announces the next stage of the boot, before it is tried, and notes when.
+pub fn stage(what: &'static str) {
     // ORDERING: one CPU during boot.
     let number = STAGE.fetch_add(1, Ordering::Relaxed) + 1;
+    entry::mark(what);
     let total = STAGES.load(Ordering::Relaxed).max(number);
     console::message(format_args!("[{number:2}/{total:2}] {what}\n"));
 }
@@ -173,6 +176,7 @@ pub fn bring_up(info: &'static mut BootInfo) -> Result<&'static BootRecord, Boot
     if let Some(id) = unsafe { find_build_id(record, phys_offset) } {
         BUILD_ID.call_once(|| id);
     }
+    entry::mark("symbols");
     match find_symbols(record.symbols, build_id()) {
         Ok(Some(table)) => {
             SYMBOLS.call_once(|| table);
@@ -197,9 +201,11 @@ pub fn bring_up(info: &'static mut BootInfo) -> Result<&'static BootRecord, Boot
     stage("descriptor tables and interrupt stacks");
     gdt::init_cpu(CpuId::BOOT).map_err(BootError::Gdt)?;
     idt::use_interrupt_stacks();
+    entry::mark("seal");
     let seal = paging::seal(record).map_err(BootError::Paging)?;
     log::info!("paging: {seal}");
     if let Some(framebuffer) = framebuffer {
+        entry::mark("screen");
         console::init_framebuffer(framebuffer);
     }
     Ok(record)

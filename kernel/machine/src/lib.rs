@@ -28,6 +28,7 @@ pub mod context;
 pub mod cpu;
 pub mod debug_port;
 mod elf;
+pub mod entry;
 pub mod frame;
 pub mod gdt;
 pub mod heap;

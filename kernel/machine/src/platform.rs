@@ -11,7 +11,7 @@ use crate::{
     acpi::{self, AcpiError, Answers, Pin, Platform, Route},
     apic::{self, ModeError},
     boot::{self, BootRecord},
-    cpu, hooks,
+    cpu, entry, hooks,
     ioapic::Signal,
     ipi, irq, kdb,
     map::FirmwareTables,
@@ -87,6 +87,7 @@ pub fn bring_up(record: &BootRecord) -> Result<&'static Platform, PlatformError>
     boot::stage("clock and timer");
     let calibration = time::init(platform.hpet, &platform.fadt).map_err(PlatformError::Clock)?;
     hooks::set_clock(|| time::now().as_nanos());
+    entry::mark("timer");
     let method = timer::init().map_err(PlatformError::Timer)?;
     log::info!(
         "time: {:?} at {} kHz by {:?}; timer {method:?}",

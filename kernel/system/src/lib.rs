@@ -26,6 +26,7 @@ mod debug;
 mod debugger;
 mod dump;
 mod fail_points;
+mod hand_over;
 mod knobs;
 mod lines;
 mod net;
@@ -85,6 +86,7 @@ pub fn start(wires: &Wires) {
         log::error!("pci: no supported network card; there are:");
         found.devices.iter().for_each(|device| log::error!("pci:   {device}"));
     }
+    machine::entry::mark("router");
     let router = match net::init(cards.len(), cpus) {
         Ok(router) => Some(router),
         Err(error) => {
@@ -92,6 +94,7 @@ pub fn start(wires: &Wires) {
             None
         }
     };
+    machine::entry::mark("attach");
     if router.is_some() {
         services::set_ports(attach::attach_all(&cards, bus::root(wires.dma)));
     }
@@ -109,12 +112,15 @@ pub fn start(wires: &Wires) {
     if threads::spawn("shutdown", Class::Shutdown, Some(CpuId::BOOT), Box::new(|| power::run())).is_none() {
         log::error!("shutdown: no thread: reboot and poweroff will not work");
     }
+    machine::entry::mark("start cards");
     attach::start_all(services::ports());
+    hand_over::ready();
     dump::announce();
     start_console(prompt);
     buttons::start();
     watchdog::start();
     machine::boot::stage("running");
+    log::info!("boot: us since the hand-over: {}", machine::entry::Marks);
 }
 
 /// Starts the console thread, with the serial line's interrupt if it can be had.

@@ -16,7 +16,7 @@ use pci::PciAddress;
 use pktbuf::PacketBatch;
 use router::Worker;
 
-use crate::{fail_points, registers::Bar, threads::Threads};
+use crate::{fail_points, hand_over::FirstPacket, registers::Bar, threads::Threads};
 
 /// Frames a pass takes from the ring: one batch.
 const BUDGET: usize = 64;
@@ -64,7 +64,8 @@ impl Port {
     pub(crate) fn hook_up(self: &Arc<Self>, rx: RxRing, worker: Worker) -> Result<(), ithread::Error> {
         let filter = Box::new(CardFilter(Arc::clone(&self.adapter)));
         let batch = PacketBatch::new();
-        let forwarder = Box::new(Forwarder { port: Arc::clone(self), rx, worker, batch });
+        let (port, first) = (Arc::clone(self), FirstPacket::default());
+        let forwarder = Box::new(Forwarder { port, rx, worker, batch, first });
         let id = self.event.add_handler(&self.name, filter, forwarder)?;
         self.handler.call_once(|| id);
         Ok(())
@@ -124,11 +125,12 @@ struct Forwarder {
     worker: Worker,
     /// Frames on their way from the ring to the data path; empty between passes.
     batch: PacketBatch,
+    first: FirstPacket,
 }
 
 impl Handler for Forwarder {
     fn run(&mut self) -> Pass {
-        let Self { port, rx, worker, batch } = self;
+        let Self { port, rx, worker, batch, first } = self;
         fail_points::at_pass(port.number);
         let link = port.adapter.service_link();
         let served = worker.pass(time::now(), |pass| {
@@ -139,6 +141,7 @@ impl Handler for Forwarder {
             pass.receive_all(batch);
             served
         });
+        first.after_pass(worker);
         if let Some(link) = link {
             port.say_link(link);
         }

@@ -18,7 +18,7 @@ use router::Worker;
 use shutdown::{Fault, Faults};
 
 use crate::{
-    culprit, debugger, lines, net,
+    culprit, debugger, hand_over, lines, net,
     port::{Event, Port},
     power,
     threads::{self, Class, KernelCallouts, Thread},
@@ -96,6 +96,7 @@ pub(crate) fn start(cpus: usize) -> Result<(), &'static str> {
     let callouts = CALLOUTS.call_once(threads::callouts);
     every(callouts, ROUTER_TICK, move || {
         worker.tick(time::now());
+        hand_over::say_first();
         power::request_due();
     });
     every(callouts, CARD_TICK, tick_cards);

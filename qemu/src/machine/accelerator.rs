@@ -35,11 +35,11 @@ impl Accelerator {
     }
 
     /// Returns the value of QEMU's `-cpu`. TCG's richest model runs string instructions byte by byte because it claims
-    /// to have them fast, so there it is the plain one.
+    /// to have them fast, so there it is the plain one, with the instruction that the kernel needs beyond it.
     #[must_use]
     pub(super) const fn processor(self) -> &'static str {
         match self {
-            Self::Tcg => "qemu64",
+            Self::Tcg => "qemu64,+popcnt",
             Self::Kvm => "host",
         }
     }

@@ -193,7 +193,7 @@ mod tests {
         let machine = Machine { board: Board::Pc, smp: 4, nics, monitor: Some("qmp".into()), ..tcg() };
         assert_eq!(
             line(&machine),
-            "-nodefaults -no-user-config -machine pc -accel tcg,thread=multi -cpu qemu64 -smp 4 -m 256 -vga std \
+            "-nodefaults -no-user-config -machine pc -accel tcg,thread=multi -cpu qemu64,+popcnt -smp 4 -m 256 -vga std \
              -display none -drive format=raw,snapshot=on,file=/x/a,,b.img -chardev stdio,id=console,signal=off \
              -serial chardev:console -qmp unix:qmp \
              -netdev stream,id=net0,server=off,addr.type=unix,addr.path=a \

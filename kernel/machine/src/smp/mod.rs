@@ -97,12 +97,16 @@ static PAT: AtomicU64 = AtomicU64::new(0);
 static STARTED_WARP: AtomicU64 = AtomicU64::new(0);
 
 const IA32_PAT: u32 = 0x277;
-/// INIT needs this long on old parts; new ones are patient.
-const AFTER_INIT: Duration = Duration::from_millis(10);
+/// The 10 ms of the protocol are for the external APICs of the 1990s; a processor that runs this kernel (it has POPCNT) is in INIT
+/// at once.
+const AFTER_INIT: Duration = Duration::from_micros(10);
 /// Waits after each start-up interrupt. Two are the protocol; a processor that runs ignores the rest. They are for emulators on a
 /// busy host: QEMU loses a start-up interrupt that arrives before the target's thread has got round to the INIT.
-const AFTER_STARTUP: [Duration; 6] = [
+const AFTER_STARTUP: [Duration; 9] = [
     Duration::from_micros(200),
+    Duration::from_micros(400),
+    Duration::from_millis(1),
+    Duration::from_millis(4),
     Duration::from_millis(20),
     Duration::from_millis(80),
     Duration::from_millis(400),

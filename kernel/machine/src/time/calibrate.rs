@@ -33,8 +33,12 @@ pub struct Calibration {
     pub samples: [u64; 3],
 }
 
-/// Length of one measurement, as a fraction of a second.
-const WINDOWS_PER_SECOND: u64 = 100;
+/// Length of one measurement, as a fraction of a second: short, since the boot waits for it; [`Reading`] makes up for it.
+const WINDOWS_PER_SECOND: u64 = 500;
+/// The same for the PIT, which can only be read by counting down.
+const PIT_WINDOWS_PER_SECOND: u64 = 100;
+/// How often both counters are read for one [`Reading`].
+const READINGS: usize = 5;
 /// Measurements tried before a disagreeing reference is given up.
 const ROUNDS: usize = 3;
 
@@ -76,29 +80,68 @@ fn by_measuring(reference: Reference, mut measure: impl FnMut() -> Option<u64>) 
     best
 }
 
-fn against_hpet(hpet: &Hpet) -> Option<u64> {
-    let window = u32::try_from(hpet.hz() / WINDOWS_PER_SECOND).ok()?;
-    let (start, from) = (hpet.count(), tsc_ordered());
-    let mut ticks = 0;
-    while ticks < window {
-        ticks = hpet.count().wrapping_sub(start);
+/// The time stamp counter and a reference at one moment.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    tsc: u64,
+    reference: u32,
+}
+
+impl Reading {
+    /// Reads both: the reference between two looks at the time stamp counter, some times, and what lay closest together counts. A
+    /// pause of the machine between two readings of hundreds of nanoseconds does no harm then.
+    fn take(mut clock: impl FnMut() -> u64, mut reference: impl FnMut() -> u32) -> Self {
+        let mut closest = u64::MAX;
+        let mut reading = Self { tsc: 0, reference: 0 };
+        for _ in 0..READINGS {
+            let before = clock();
+            let count = reference();
+            let apart = clock().wrapping_sub(before);
+            if apart < closest {
+                closest = apart;
+                reading = Self { tsc: before.wrapping_add(apart / 2), reference: count };
+            }
+        }
+        reading
     }
-    measured_hz(tsc_ordered().wrapping_sub(from), u64::from(ticks), hpet.hz())
+}
+
+/// The frequency of the time stamp counter against a counter of `hz`, over one window.
+fn against(mut count: impl FnMut() -> u32, elapsed: impl Fn(u32, u32) -> u32, hz: u64) -> Option<u64> {
+    let window = u32::try_from(hz / WINDOWS_PER_SECOND).ok()?;
+    let from = Reading::take(tsc_ordered, &mut count);
+    while elapsed(from.reference, count()) < window {
+        core::hint::spin_loop();
+    }
+    let to = Reading::take(tsc_ordered, &mut count);
+    measured_hz(to.tsc.wrapping_sub(from.tsc), u64::from(elapsed(from.reference, to.reference)), hz)
+}
+
+fn against_hpet(hpet: &Hpet) -> Option<u64> {
+    against(|| hpet.count(), |from, to| to.wrapping_sub(from), hpet.hz())
 }
 
 fn against_pm_timer(timer: &PmTimer, ports: &impl PortIo) -> Option<u64> {
-    let window = u32::try_from(PM_TIMER_HZ / WINDOWS_PER_SECOND).ok()?;
-    let (start, from) = (timer.count(ports), tsc_ordered());
-    let mut ticks = 0;
-    while ticks < window {
-        ticks = timer.elapsed(start, timer.count(ports));
-    }
-    measured_hz(tsc_ordered().wrapping_sub(from), u64::from(ticks), PM_TIMER_HZ)
+    against(|| timer.count(ports), |from, to| timer.elapsed(from, to), PM_TIMER_HZ)
 }
 
 fn against_pit(ports: &impl PortIo) -> Option<u64> {
-    let window = u16::try_from(PIT_HZ / WINDOWS_PER_SECOND).ok()?;
+    let window = u16::try_from(PIT_HZ / PIT_WINDOWS_PER_SECOND).ok()?;
     let (from, mut to) = (tsc_ordered(), 0);
     let done = pit_countdown(ports, window, || to = tsc_ordered());
     done.then(|| measured_hz(to.wrapping_sub(from), u64::from(window), PIT_HZ)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reading;
+
+    #[test]
+    fn of_several_readings_the_one_least_disturbed_counts() {
+        // The reference is read 1000, 10 and 400 counts apart from the clock; the other two readings repeat the first.
+        let mut clock = [0, 1000, 2000, 2010, 3000, 3400, 4000, 5000, 6000, 7000].into_iter();
+        let mut reference = [1, 2, 3, 4, 5].into_iter();
+        let reading = Reading::take(|| clock.next().unwrap(), || reference.next().unwrap());
+        assert_eq!((reading.tsc, reading.reference), (2005, 2));
+    }
 }

@@ -21,6 +21,8 @@ pub use calibrate::{Calibration, Reference};
 use convert::{Scale, scaled};
 use source::{Hpet, tsc};
 
+use crate::entry;
+
 const NONE: u8 = 0;
 const TSC: u8 = 1;
 const HPET: u8 = 2;
@@ -61,7 +63,7 @@ pub fn clock_source() -> ClockSource {
     }
 }
 
-/// Calibrates and starts the clock at instant zero. Thread context at boot, once, bootstrap processor.
+/// Calibrates and starts the clock, whose zero is the hand-over by the boot loader. Thread context at boot, once, bootstrap processor.
 pub fn init(hpet_address: Option<u64>, fadt: &crate::acpi::Fadt) -> Result<Calibration, NoClock> {
     if let Some(hpet) = hpet_address.and_then(Hpet::start)
         && let Some(scale) = Scale::new(hpet.hz())
@@ -70,7 +72,8 @@ pub fn init(hpet_address: Option<u64>, fadt: &crate::acpi::Fadt) -> Result<Calib
     }
     let hpet = KEPT_HPET.get().map(|(hpet, _)| hpet);
     if let Some((calibration, scale)) = calibrate::run(hpet, fadt) {
-        TSC_BASE.store(tsc(), Ordering::Relaxed);
+        // Zero is when the loader handed over, so that a stamp is the time the boot has taken.
+        TSC_BASE.store(entry::counter(), Ordering::Relaxed);
         TSC_MULTIPLIER.store(scale.multiplier(), Ordering::Relaxed);
         TSC_HZ.store(scale.hz(), Ordering::Relaxed);
         // ORDERING: release pairs with the acquire in `now`: who sees the source sees its parameters.
@@ -105,7 +108,7 @@ fn start_hpet(offset: u64) -> bool {
     true
 }
 
-/// Time since the clock was started. Any context; monotonic per processor, and across processors as far as [`warp`] checked.
+/// Time since the boot loader handed over. Any context; monotonic per processor, and across processors as far as [`warp`] checked.
 #[inline]
 #[must_use]
 pub fn now() -> Instant {
