@@ -39,7 +39,22 @@ impl Block {
 #[derive(Debug)]
 pub(crate) struct Blocks {
     vcpus: usize,
-    known: Mutex<HashMap<(u64, Vec<u8>), &'static Block>>,
+    known: Mutex<Known>,
+}
+
+/// The blocks in the order of their first translation, and where each of them is in that.
+#[derive(Debug, Default)]
+struct Known {
+    all: Vec<&'static Block>,
+    places: HashMap<(u64, Vec<u8>), usize>,
+}
+
+/// How often each block had been entered at some moment.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    blocks: Vec<&'static Block>,
+    vcpus: usize,
+    entered: Vec<u64>,
 }
 
 impl Blocks {
@@ -56,23 +71,36 @@ impl Blocks {
     /// Returns the block at `start` of instructions of these lengths; the same for the same, however often TCG translates it.
     pub(crate) fn at(&self, start: u64, lengths: &[u8]) -> &'static Block {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry((start, lengths.to_vec())).or_insert_with(|| {
-            let entered = (0..self.vcpus).map(|_| Count::default()).collect();
-            Box::leak(Box::new(Block { start, lengths: lengths.to_vec(), entered }))
-        })
+        let Known { all, places } = &mut *known;
+        let next = all.len();
+        let place = *places.entry((start, lengths.to_vec())).or_insert(next);
+        if let Some(block) = all.get(place) {
+            return block;
+        }
+        let entered = (0..self.vcpus).map(|_| Count::default()).collect();
+        let block = Box::leak(Box::new(Block { start, lengths: lengths.to_vec(), entered }));
+        all.push(block);
+        block
     }
 
-    /// Returns all blocks that were entered, each with how often by each vCPU. The numbers are taken as fast as possible one after
-    /// the other, while the vCPUs run on.
-    pub(crate) fn counts(&self) -> Vec<(&'static Block, Vec<u64>)> {
-        let blocks: Vec<&'static Block> = {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.values().copied().collect()
-        };
+    /// Returns how often each block has been entered. The numbers are taken one after the other, as fast as possible, while the
+    /// vCPUs run on.
+    pub(crate) fn counts(&self) -> Counts {
+        let blocks = self.known.lock().unwrap_or_else(PoisonError::into_inner).all.clone();
+        let mut entered = Vec::with_capacity(blocks.len() * self.vcpus);
         // ORDERING: each is a number of its own; what else a vCPU has done is not looked at.
-        let numbers = |block: &Block| block.entered.iter().map(|count| count.0.load(Ordering::Relaxed)).collect();
-        let counted = blocks.into_iter().map(|block| (block, numbers(block)));
-        counted.filter(|(_, numbers): &(_, Vec<u64>)| numbers.iter().any(|number| *number > 0)).collect()
+        let numbers = blocks.iter().flat_map(|block| &block.entered).map(|count| count.0.load(Ordering::Relaxed));
+        entered.extend(numbers);
+        Counts { blocks, vcpus: self.vcpus, entered }
+    }
+}
+
+impl Counts {
+    /// Goes through the blocks that had been entered, with how often by each vCPU.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static Block, &[u64])> {
+        let numbers = self.entered.chunks(self.vcpus.max(1));
+        let all = self.blocks.iter().copied().zip(numbers);
+        all.filter(|(_, numbers)| numbers.iter().any(|number| *number > 0))
     }
 }
 
@@ -87,8 +115,8 @@ mod tests {
         blocks.at(0x1000, &[1, 2]).enter(0);
         blocks.at(0x1000, &[1, 2]).enter(1);
         let counts = blocks.counts();
-        assert_eq!(counts.len(), 1);
-        assert_eq!(counts[0].1, [2, 1]);
+        let counts: Vec<&[u64]> = counts.iter().map(|(_, numbers)| numbers).collect();
+        assert_eq!(counts, [[2, 1]]);
     }
 
     #[test]
@@ -97,13 +125,13 @@ mod tests {
         blocks.at(0x1000, &[1, 2]).enter(0);
         blocks.at(0x1000, &[3]).enter(0);
         blocks.at(0x2000, &[3]);
-        assert_eq!(blocks.counts().len(), 2, "what was never entered is not told");
+        assert_eq!(blocks.counts().iter().count(), 2, "what was never entered is not told");
     }
 
     #[test]
     fn a_vcpu_that_was_not_announced_is_not_counted_anywhere() {
         let blocks = Blocks::new(1);
         blocks.at(0, &[1]).enter(1);
-        assert!(blocks.counts().is_empty());
+        assert_eq!(blocks.counts().iter().count(), 0);
     }
 }

@@ -72,12 +72,34 @@ impl<'a> Code<'a> {
             let location = frame.location.as_ref();
             let file = location.and_then(|location| location.file).unwrap_or_default();
             place.frames.push(Frame {
-                function: name.map_or_else(|| place.symbol.clone(), |name| tables::shown_name(&name)),
+                function: name.map_or_else(|| place.symbol.clone(), |name| plain(&tables::shown_name(&name))),
                 file: self.sources.shown(file).into_owned(),
                 line: location.and_then(|location| location.line).unwrap_or(0),
                 is_ours: self.sources.is_ours(file),
             });
         }
         Ok(Some(place))
+    }
+}
+
+/// Leaves out of a function's name the types that it was made for, which debug information writes behind it.
+fn plain(name: &str) -> String {
+    match name.find('<').filter(|at| *at > 0 && name.ends_with('>')) {
+        Some(at) => name.get(..at).unwrap_or(name).to_owned(),
+        None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_types_behind_a_functions_name_are_left_out() {
+        for (long, short) in
+            [("get<2, 2, 20>", "get"), ("f<a::B<u8>, c>", "f"), ("<a as b>::c", "<a as b>::c"), ("x", "x")]
+        {
+            assert_eq!(plain(long), short);
+        }
     }
 }

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 pub use code::{Code, Frame, Place};
 pub use profile::{By, Profile, Row};
 pub use snapshot::{Block, Register, Snapshot};
@@ -65,28 +65,57 @@ impl Meter {
         PluginLoad { library: self.library.clone(), arguments: vec![socket, registers] }
     }
 
-    /// Returns everything counted since the guest started. The guest runs on meanwhile.
+    /// Keeps the numbers of this moment for [`read`](Self::read). It takes a millisecond, and the guest runs on.
+    ///
+    /// # Errors
+    /// When the plugin is not there.
+    pub fn mark(&mut self) -> Result<()> {
+        self.ask("mark\n")?;
+        let answer = self.line()?;
+        ensure!(answer == "marked\n", "the plugin says {answer:?}");
+        Ok(())
+    }
+
+    /// Returns everything counted between the guest's start and a [`mark`](Self::mark), of which the oldest comes first.
     ///
     /// # Errors
     /// When the plugin is not there, or says something that cannot be understood.
-    pub fn snapshot(&mut self) -> Result<Snapshot> {
-        let stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => BufReader::new(accept(&self.listener).context("the plugin does not connect")?),
-        };
-        let stream = self.stream.insert(stream);
-        stream.get_mut().write_all(b"snapshot\n").context("the plugin is gone")?;
+    pub fn read(&mut self) -> Result<Snapshot> {
+        self.ask("read\n")?;
         let mut lines = Vec::new();
         loop {
-            let mut line = String::new();
-            if stream.read_line(&mut line).context("the plugin does not answer")? == 0 {
-                bail!("the plugin is gone");
-            }
+            let line = self.line()?;
             if line == "end\n" {
                 return Snapshot::parse(lines.iter().map(String::as_str));
             }
             lines.push(line);
         }
+    }
+
+    /// Returns what was counted between the two oldest marks.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn between(&mut self) -> Result<Snapshot> {
+        let earlier = self.read()?;
+        Ok(self.read()?.since(&earlier))
+    }
+
+    fn ask(&mut self, request: &str) -> Result<()> {
+        let stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => BufReader::new(accept(&self.listener).context("the plugin does not connect")?),
+        };
+        let stream = self.stream.insert(stream);
+        stream.get_mut().write_all(request.as_bytes()).context("the plugin is gone")
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let stream = self.stream.as_mut().context("the plugin is not connected")?;
+        let mut line = String::new();
+        let count = stream.read_line(&mut line).context("the plugin does not answer")?;
+        ensure!(count > 0, "the plugin is gone");
+        Ok(line)
     }
 }
 

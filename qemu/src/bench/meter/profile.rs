@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use super::{
-    code::{Code, Place},
+    code::{Code, Frame, Place},
     snapshot::Snapshot,
     stage,
 };
@@ -90,19 +90,23 @@ fn name(address: u64, place: Option<&Place>, by: By) -> String {
         By::Stage | By::Symbol => place.symbol.clone(),
         // A function inlined into several is told apart by where it is: its cost there is the caller's to change.
         By::Inline => match ours {
-            Some(frame) if frame.function != place.symbol => format!("{} < {}", frame.function, place.symbol),
+            Some(frame) if place.frames.len() > 1 => format!("{} < {}", located(frame), place.symbol),
             _ => place.symbol.clone(),
         },
-        By::Leaf => inner.map_or_else(|| place.symbol.clone(), |frame| frame.function.clone()),
+        By::Leaf => inner.map_or_else(|| place.symbol.clone(), located),
         By::Line => line(),
         By::Address => format!("{address:#x} {}", line()),
     }
 }
 
+/// Returns a function with its file: for what is inlined, debug information knows the name alone, and there is many a `get`.
+fn located(frame: &Frame) -> String {
+    format!("{} ({})", frame.function, frame.file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::meter::Frame;
 
     fn frame(function: &str, file: &str, line: u32) -> Frame {
         let is_ours = !file.starts_with("core/");
@@ -142,8 +146,19 @@ mod tests {
     fn each_way_to_sum_up_accounts_for_every_instruction() {
         let outside = (stage::ELSEWHERE, 1);
         assert_eq!(profile(By::Symbol), rows(&[("outer", 22), ("other", 4), outside]));
-        assert_eq!(profile(By::Inline), rows(&[("lookup < outer", 11), ("outer", 11), ("other", 4), outside]));
-        assert_eq!(profile(By::Leaf), rows(&[("get", 11), ("outer", 11), ("other", 4), outside]));
+        assert_eq!(
+            profile(By::Inline),
+            rows(&[("lookup (net/fib/src/b.rs) < outer", 11), ("outer", 11), ("other", 4), outside])
+        );
+        assert_eq!(
+            profile(By::Leaf),
+            rows(&[
+                ("get (core/slice.rs)", 11),
+                ("outer (net/forward/src/a.rs)", 11),
+                ("other (net/arp/src/c.rs)", 4),
+                outside
+            ])
+        );
         assert_eq!(profile(By::Stage), rows(&[("fib", 11), ("ip", 11), ("arp", 4), outside]));
         let lines = [("net/fib/src/b.rs:20", 11), ("net/forward/src/a.rs:10", 11), ("net/arp/src/c.rs:30", 4), outside];
         assert_eq!(profile(By::Line), rows(&lines));

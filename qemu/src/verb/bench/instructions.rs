@@ -65,13 +65,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let flows: Vec<_> = ways.iter().map(start).collect();
     let delivered = || flows.iter().map(|flow| bed.lab.report(*flow).delivered).sum::<u64>();
     thread::sleep(WARM_UP);
-    let (before, first) = (meter.snapshot()?, delivered());
+    meter.mark()?;
+    let first = delivered();
     thread::sleep(Duration::from_secs(arguments.seconds));
-    let (after, last) = (meter.snapshot()?, delivered());
+    meter.mark()?;
+    let last = delivered();
     for flow in flows {
         bed.lab.stop_flow(flow);
     }
-    let cost = Cost::new(last - first, after.since(&before))?;
+    let cost = Cost::new(last - first, meter.between()?)?;
     let kernel = build::kernel_file(&workspace);
     let bytes = fs::read(&kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
     let code = Code::of(&workspace, &bytes)?;
