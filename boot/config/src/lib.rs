@@ -15,6 +15,7 @@ extern crate alloc;
 
 mod error;
 mod hardware;
+pub mod routes;
 mod rules;
 mod schema;
 
