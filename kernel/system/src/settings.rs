@@ -4,7 +4,10 @@
 
 use alloc::{format, string::String};
 
-use config::Config;
+use config::{
+    Config,
+    routes::{self, Packed},
+};
 use router::Router;
 
 use crate::{knobs, services};
@@ -12,8 +15,8 @@ use crate::{knobs, services};
 /// Applies the configuration and returns the console's prompt. Without a good one the router comes up and forwards
 /// nothing.
 pub(crate) fn apply(router: Option<&'static Router>, file: &[u8]) -> String {
-    let config = match read(file) {
-        Ok(config) => config,
+    let (config, routes) = match read(file) {
+        Ok(read) => read,
         Err(reason) => {
             log::error!("config: {reason}; not forwarding");
             return prompt(&Config::default());
@@ -28,6 +31,7 @@ pub(crate) fn apply(router: Option<&'static Router>, file: &[u8]) -> String {
                 config.interfaces.len(),
                 config.routes.len()
             );
+            router.into_iter().for_each(|router| add_routes(router, routes));
         }
         Some(Err(reason)) => log::error!("config: {reason}; not forwarding"),
         None => log::error!("config: no data path to apply it to"),
@@ -35,13 +39,32 @@ pub(crate) fn apply(router: Option<&'static Router>, file: &[u8]) -> String {
     prompt(&config)
 }
 
-fn read(file: &[u8]) -> Result<Config, String> {
+/// Adds the routes of the file of routes in the image, if it has one.
+fn add_routes(router: &Router, routes: Packed<'_>) {
+    let (mut count, mut is_damaged) = (0_usize, false);
+    let intact = routes.iter().map_while(|route| {
+        is_damaged = route.is_err();
+        route.ok().inspect(|_| count += 1)
+    });
+    let mut intact = intact.peekable();
+    // Without any there is nothing to publish.
+    let added = if intact.peek().is_some() { router.add_routes(intact) } else { Ok(()) };
+    match added {
+        Ok(()) if is_damaged => log::error!("routes: only the first {count} could be read"),
+        Ok(()) if count > 0 => log::info!("routes: {count} from the image"),
+        Ok(()) => {}
+        Err(reason) => log::error!("routes: number {count}: {reason}; those before it are there"),
+    }
+}
+
+fn read(file: &[u8]) -> Result<(Config, Packed<'_>), String> {
     if file.is_empty() {
         return Err("no configuration in the image".into());
     }
-    let mut config = Config::parse_bytes(file).map_err(|error| format!("{error}"))?;
+    let parts = routes::split(file).map_err(|routes::DamagedRoutes| "the routes in the image are damaged")?;
+    let mut config = Config::parse_bytes(parts.configuration).map_err(|error| format!("{error}"))?;
     knobs::take_from(&mut config).map_err(|error| format!("{error}"))?;
-    Ok(config)
+    Ok((config, parts.routes))
 }
 
 fn prompt(config: &Config) -> String {
