@@ -12,6 +12,9 @@ pub(crate) struct Arguments {
     /// The configuration
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Further static routes, a line each: PREFIX via ADDRESS, PREFIX blackhole or PREFIX unreachable
+    #[arg(long, value_name = "FILE")]
+    routes: Option<PathBuf>,
     /// Where the image is written
     #[arg(long, value_name = "IMG")]
     out: PathBuf,
@@ -26,6 +29,7 @@ pub(crate) struct Arguments {
 /// Writes the image.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (_, config) = super::read_config(&arguments.config)?;
+    let config = super::with_routes(config, arguments.routes.as_deref())?;
     let firmware = if arguments.uefi { Firmware::Uefi } else { Firmware::Bios };
     let progress = Progress::new();
     let builder = Builder::new(&Workspace::find(), progress)?;

@@ -56,6 +56,14 @@ pub(crate) fn read_config(path: &Path) -> Result<(Config, Vec<u8>)> {
     Ok((config, bytes))
 }
 
+/// Reads a file of routes, if one is given, and puts them behind a configuration; an error names the file.
+pub(crate) fn with_routes(configuration: Vec<u8>, path: Option<&Path>) -> Result<Vec<u8>> {
+    let Some(path) = path else { return Ok(configuration) };
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read the routes {}", path.display()))?;
+    let routes = config::routes::parse(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    Ok(config::routes::attach(&configuration, &routes))
+}
+
 /// Puts the file's name before an error in it.
 pub(crate) fn located(path: &Path, error: &ConfigError) -> anyhow::Error {
     anyhow!("{}:{}:{}: {}", path.display(), error.line, error.column, error.message)

@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// The router's configuration
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Further static routes, a line each: PREFIX via ADDRESS, PREFIX blackhole or PREFIX unreachable
+    #[arg(long, value_name = "FILE")]
+    routes: Option<PathBuf>,
     #[command(flatten)]
     machine: MachineArguments,
     /// A network interface and its wire: stream:PATH, dgram:OWN-PATH,OTHER-PATH, tap:INTERFACE, user or none;
@@ -56,6 +59,7 @@ pub(super) struct Plan {
 /// Checks the configuration, makes this machine ready and builds the image.
 pub(super) fn plan(arguments: &Arguments, workspace: &Workspace, progress: Progress) -> Result<Plan> {
     let (config, bytes) = super::read_config(&arguments.config)?;
+    let bytes = super::with_routes(bytes, arguments.routes.as_deref())?;
     let present: Vec<String> = (0..arguments.nics.len()).map(interface_name).collect();
     config.check_interfaces(&present).map_err(|error| super::located(&arguments.config, &error))?;
     let firmware = arguments.machine.firmware;

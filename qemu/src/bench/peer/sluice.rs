@@ -1,10 +1,11 @@
 //! The router itself as a subject: [`Sluice`].
 
-use std::{fmt::Write as _, path::PathBuf, time::Duration};
+use std::{fmt::Write as _, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use config::interface_name;
+use config::{RouteTarget, interface_name, routes};
 use ktest::console::{POWERING_OFF, RUNNING};
+use wire::Ipv4Prefix;
 
 use crate::{
     bench::{Behaviour, ROUTER, Running, Setup, Subject},
@@ -57,7 +58,7 @@ impl Subject for Sluice {
     }
 
     fn boot(&self, setup: &Setup) -> Result<Box<dyn Running>> {
-        let image = self.builder.image(&self.kernel, configuration(setup).as_bytes(), Firmware::Bios)?;
+        let image = self.builder.image(&self.kernel, &files(setup), Firmware::Bios)?;
         let nics = setup.ports.iter().map(|port| Nic::new(Wire::Stream(port.clone()))).collect();
         let mut machine = Machine { nics, ..Machine::default() };
         setup.apply(&mut machine);
@@ -74,15 +75,27 @@ impl Subject for Sluice {
     }
 }
 
-/// Returns the configuration file of a setup.
-fn configuration(setup: &Setup) -> String {
+/// How many routes are written into the configuration; more go into the image packed.
+const FEW_ROUTES: usize = 100;
+
+/// Returns the configuration file of a setup, and its routes behind it where they are many.
+fn files(setup: &Setup) -> Vec<u8> {
+    if setup.routes.len() <= FEW_ROUTES {
+        return configuration(setup, &setup.routes).into_bytes();
+    }
+    let routes: Vec<_> = setup.routes.iter().map(|(prefix, via)| (*prefix, RouteTarget::Via(*via))).collect();
+    routes::attach(configuration(setup, &[]).as_bytes(), &routes)
+}
+
+/// Returns the configuration file of a setup, with these routes.
+fn configuration(setup: &Setup, routes: &[(Ipv4Prefix, Ipv4Addr)]) -> String {
     let mut text = format!("hostname = \"{HOSTNAME}\"\n");
     // Writing to a String does not fail.
     for (index, port) in ROUTER.iter().enumerate() {
         let name = interface_name(index);
         let _ = writeln!(text, "[[interface]]\nname = \"{name}\"\naddresses = [\"{}/24\"]", port.address);
     }
-    for (prefix, via) in &setup.routes {
+    for (prefix, via) in routes {
         let _ = writeln!(text, "[[route]]\nprefix = \"{prefix}\"\nvia = \"{via}\"");
     }
     if !setup.settings.is_empty() {
@@ -152,12 +165,25 @@ mod tests {
         let mut setup = Setup::new(1, ["a".into(), "b".into()]);
         setup.routes.push(("192.168.0.0/16".parse().unwrap(), HOSTS[1].address));
         setup.settings.push(("net.isr.dispatch".into(), "hybrid".into()));
-        let config = Config::parse(&configuration(&setup)).unwrap();
+        let config = Config::parse(&configuration(&setup, &setup.routes)).unwrap();
         assert_eq!(config.hostname, HOSTNAME);
         for ((interface, port), host) in config.interfaces.iter().zip(ROUTER).zip(HOSTS) {
             assert_eq!(interface.addresses[0].address(), port.address);
             assert!(interface.addresses[0].prefix().contains(host.address));
         }
         assert_eq!((config.interfaces.len(), config.routes.len(), config.sysctls.len()), (2, 1, 1));
+    }
+
+    #[test]
+    fn many_routes_are_packed_behind_the_configuration() {
+        let mut setup = Setup::new(1, ["a".into(), "b".into()]);
+        let prefix = |index: u32| Ipv4Prefix::host(Ipv4Addr::from(0xC000_0000 + index));
+        setup.routes.extend((0..=100).map(|index| (prefix(index), HOSTS[1].address)));
+        let file = files(&setup);
+        let parts = routes::split(&file).unwrap();
+        assert!(Config::parse_bytes(parts.configuration).unwrap().routes.is_empty());
+        let last = parts.routes.iter().last().unwrap().unwrap();
+        assert_eq!(last, (prefix(100), RouteTarget::Via(HOSTS[1].address)));
+        assert_eq!(parts.routes.iter().count(), 101);
     }
 }
