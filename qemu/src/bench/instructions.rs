@@ -1,13 +1,96 @@
-//! How many of the guest's instructions, and how many accesses to device registers, a forwarded packet costs: [`Cost`].
+//! How many of the guest's instructions, and how many accesses to device registers, a forwarded packet costs: [`Metered`] subjects
+//! and the [`Cost`] of a load.
 
 use std::fmt::Write as _;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use indicatif::ProgressBar;
 
-use super::meter::{By, Code, Profile, Snapshot};
+use super::{
+    Record, Setup, Subject,
+    generator::{Load, Moment, Outcome},
+    meter::{By, Code, Meter, Profile, Snapshot},
+    session::Session,
+};
+use crate::{progress::Progress, workspace::Workspace};
+
+/// Accesses a packet below which a register is not shown.
+const RARE: f64 = 0.0005;
+
+/// The figure of all instructions of a packet.
+pub const INSTRUCTIONS: &str = "instructions_per_packet";
+
+/// What the figures of stages begin with; the stage's name follows.
+pub const STAGE: &str = "stage_instructions_per_packet: ";
 
 /// What the names of an e1000's registers begin with in QEMU.
 const NIC: &str = "e1000";
+
+/// A subject that runs and is counted.
+#[derive(Debug)]
+pub struct Metered {
+    session: Session,
+    meter: Meter,
+}
+
+impl Metered {
+    /// Boots `subject` with the plugin, and waits until it forwards. `adapt` may change the setup.
+    ///
+    /// # Errors
+    /// When the plugin does not build, or the subject does not boot or forward.
+    pub fn boot(
+        subject: &dyn Subject,
+        workspace: &Workspace,
+        counts_registers: bool,
+        progress: Progress,
+        adapt: impl FnOnce(&mut Setup),
+    ) -> Result<Self> {
+        let meter = Meter::new(workspace, counts_registers, progress)?;
+        let load = meter.load();
+        let session = Session::boot(subject, workspace, 1, |setup| {
+            setup.plugin = Some(load);
+            adapt(setup);
+        })?;
+        Ok(Self { session, meter })
+    }
+
+    /// Sends a load and counts what it costs; `bar` shows the rate meanwhile.
+    ///
+    /// # Errors
+    /// When a frame is not as it must be, the subject is gone, or nothing was counted.
+    pub fn cost(&mut self, load: &Load, bar: &ProgressBar) -> Result<(Cost, Outcome)> {
+        let Self { session, meter } = self;
+        let mut marked = Ok(());
+        let name = session.name().to_owned();
+        let outcome = session.generator().run(load, &mut |moment| match moment {
+            Moment::Begin | Moment::End => {
+                if marked.is_ok() {
+                    marked = meter.mark();
+                }
+            }
+            Moment::Tick { received, elapsed } => {
+                let rate = received as f64 / elapsed.as_secs_f64();
+                bar.set_message(format!("{name}: {:.1} kpps", rate / 1000.0));
+            }
+        });
+        let outcome = outcome.with_context(|| format!("{} fails", session.name()))?;
+        marked?;
+        Ok((Cost::new(outcome.forwarded(), meter.between()?)?, outcome))
+    }
+
+    /// Returns the session.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Ends the subject.
+    ///
+    /// # Errors
+    /// When it does not end as it should.
+    pub fn stop(self) -> Result<()> {
+        self.session.stop()
+    }
+}
 
 /// What some time has cost in which packets were forwarded.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +125,20 @@ impl Cost {
         (self.per_packet(reads), self.per_packet(writes))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "counts of a few minutes are far below 2^52")]
+    /// Adds the instructions of a packet to a record, and those of each stage if there is `code` to tell them by.
+    ///
+    /// # Errors
+    /// When the kernel's debug information is damaged.
+    pub fn add_to(&self, record: &mut Record, code: Option<&Code<'_>>) -> Result<()> {
+        record.add(INSTRUCTIONS, self.instructions_per_packet());
+        if code.is_some() {
+            for row in Profile::of(&self.counted, code, By::Stage)?.rows {
+                record.add(&format!("{STAGE}{}", row.name), self.per_packet(row.sum()));
+            }
+        }
+        Ok(())
+    }
+
     fn per_packet(&self, count: u64) -> f64 {
         count as f64 / self.packets as f64
     }
@@ -75,7 +171,6 @@ impl Cost {
         Ok(text)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "counts of a few minutes are far below 2^52")]
     fn add_row(&self, text: &mut String, counts: &[u64], all: &[u64], name: &str) {
         let (sum, all): (u64, u64) = (counts.iter().sum(), all.iter().sum());
         let share = 100.0 * sum as f64 / all.max(1) as f64;
@@ -86,13 +181,16 @@ impl Cost {
         let _ = writeln!(text, "  {name}");
     }
 
-    /// Describes the accesses to device registers, each register in a line.
+    /// Describes the accesses to device registers, each register in a line. What is rarer than in one of 2,000 packets is left out.
     #[must_use]
     pub fn register_table(&self) -> String {
         let mut text = String::new();
         for (register, count) in &self.counted.registers {
             let kind = if register.is_write { "write" } else { "read" };
             let each = self.per_packet(*count);
+            if each < RARE {
+                continue;
+            }
             let _ = writeln!(
                 text,
                 "{each:>9.4} {kind:5} {:#x} {} vCPU {}",

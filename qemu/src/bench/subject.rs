@@ -9,7 +9,7 @@ use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 use anyhow::{Result, bail};
 use wire::{Ipv4Prefix, MacAddr};
 
-use crate::machine::Machine;
+use crate::machine::{Accelerator, Machine};
 
 /// One end of a link: who is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,8 @@ impl Setup {
         machine.smp = self.cpus;
         machine.memory = self.memory.unwrap_or(machine.memory);
         if let Some(plugin) = &self.plugin {
+            // Nothing but TCG knows plugins.
+            machine.accelerator = Some(Accelerator::Tcg);
             machine.extra.extend(["-plugin".to_owned(), plugin.option()]);
         }
     }

@@ -1,6 +1,7 @@
 //! `bench`: measures the router, alone or side by side with others that do the same job. Each measurement is a file under `bench`.
 
 mod instructions;
+mod peers;
 mod traffic;
 
 use anyhow::Result;
@@ -10,6 +11,7 @@ use traffic::What;
 /// What `bench` takes.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
+#[group(skip)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     measurement: Option<Measurement>,

@@ -1,98 +1,200 @@
 //! `bench instructions`: what a forwarded packet costs in instructions and register accesses, and where they go.
 
-use std::{fs, thread, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use sluice::{
     bench::{
-        instructions::Cost,
-        meter::{By, Code, Meter},
+        Record, Subject,
+        generator::{Load, Mode},
+        instructions::{Cost, Metered, STAGE},
+        meter::{By, Code},
+        peer::Sluice,
+        record::Folder,
+        table,
     },
-    build,
-    host::FlowSpec,
-    machine::Accelerator,
     progress::Progress,
-    testbed::{Plan, Testbed},
     workspace::Workspace,
 };
 
+use super::peers::Peer;
+
 /// What `bench instructions` takes.
 #[derive(Args, Debug)]
-pub(crate) struct Arguments {
-    /// The number of processors
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    cpus: u32,
-    /// For how many seconds instructions are counted
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    seconds: u64,
-    /// Packets go both ways
-    #[arg(long)]
-    both: bool,
-    /// How many packets are under way, each way
-    #[arg(long, value_name = "N", default_value_t = 64)]
+pub(super) struct Arguments {
+    /// What the router is compared with
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "none")]
+    peer: Vec<Peer>,
+    /// The sizes of frames in octets, check sequence counted
+    #[arg(long, value_name = "OCTETS", value_delimiter = ',', default_value = "64", value_parser = super::traffic::frame_size)]
+    frames: Vec<usize>,
+    /// Numbers of processors
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2", value_parser = clap::value_parser!(u32).range(1..=64))]
+    cpus: Vec<u32>,
+    /// Whether frames go one way, both, or each in turn
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "one,both")]
+    ways: Vec<Ways>,
+    /// How frames come: in batches, as many on their way as --window says, or one at a time
+    #[arg(long, value_enum, default_value_t)]
+    load: Arrival,
+    /// Frames of each direction that are on their way
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=4096))]
     window: u32,
-    /// What the profile is summed up by; may be given several times
-    #[arg(long, value_enum, default_values_t = [By::Stage, By::Symbol])]
+    /// For how many seconds each value is measured
+    #[arg(long, value_name = "N", default_value_t = 3.0, value_parser = super::traffic::seconds)]
+    seconds: f64,
+    /// How many values there are of each figure
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// What the router's profile is summed up by
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "stage,symbol")]
     by: Vec<By>,
-    /// Leaves out of the profile what takes fewer instructions a packet
-    #[arg(long, value_name = "N", default_value_t = 0.1)]
+    /// Shows what takes fewer instructions a packet than this in one line
+    #[arg(long, value_name = "N", default_value_t = 0.5)]
     least: f64,
-    /// Counts accesses to device registers as well (the guest is slower then)
+    /// Leaves register accesses out, which take a boot of their own
     #[arg(long)]
-    registers: bool,
+    no_registers: bool,
+    /// The dispatch policy (net.isr.dispatch)
+    #[arg(long, value_name = "POLICY", default_value = "direct", value_parser = ["direct", "deferred", "hybrid"])]
+    dispatch: String,
+    /// The folder for records and plots
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
 }
 
-/// How long the flow runs before anything is counted, so that all code has been translated.
-const WARM_UP: Duration = Duration::from_secs(2);
+/// How many directions there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Ways {
+    /// From port 0 to port 1
+    One,
+    /// Both at once
+    Both,
+}
 
-/// Boots, counts, and prints.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let progress = Progress::new();
-    let workspace = Workspace::find();
-    let mut meter = Meter::new(&workspace, arguments.registers, progress)?;
-    let mut plan = Plan::star(2);
-    plan.machine.smp = arguments.cpus;
-    plan.machine.accelerator = Some(Accelerator::Tcg);
-    plan.machine.extra = vec!["-plugin".into(), meter.load().option()];
-    let bed = Testbed::boot(&plan, progress)?;
-    let (left, right) = (bed.hosts[0], bed.hosts[1]);
-    for (host, other) in [(left, right), (right, left)] {
-        bed.lab.ping_until_reply(host, bed.lab.spec(other).address.address(), Duration::from_secs(30))?;
-    }
-    let ways = if arguments.both { &[(left, right), (right, left)][..] } else { &[(left, right)] };
-    let start = |&(from, to)| bed.lab.start_flow(FlowSpec { window: arguments.window, ..FlowSpec::new(from, to) });
-    let flows: Vec<_> = ways.iter().map(start).collect();
-    let delivered = || flows.iter().map(|flow| bed.lab.report(*flow).delivered).sum::<u64>();
-    thread::sleep(WARM_UP);
-    meter.mark()?;
-    let first = delivered();
-    thread::sleep(Duration::from_secs(arguments.seconds));
-    meter.mark()?;
-    let last = delivered();
-    for flow in flows {
-        bed.lab.stop_flow(flow);
-    }
-    let cost = Cost::new(last - first, meter.between()?)?;
-    let kernel = build::kernel_file(&workspace);
+/// How frames come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Arrival {
+    /// Many on their way
+    #[default]
+    Batch,
+    /// One on its way
+    Single,
+}
+
+/// A run of the measurement.
+struct Run<'a> {
+    arguments: &'a Arguments,
+    workspace: Workspace,
+    progress: Progress,
+    folder: Folder,
+}
+
+/// Measures, and shows what came of it.
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let (progress, workspace) = (Progress::new(), Workspace::find());
+    let router = Sluice::build(progress)?;
+    let kernel = router.kernel().to_path_buf();
     let bytes = fs::read(&kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
     let code = Code::of(&workspace, &bytes)?;
-    for by in &arguments.by {
-        println!("{}", cost.table(Some(&code), *by, arguments.least)?);
+    let out = arguments.out.clone().unwrap_or_else(|| workspace.target("bench").join("instructions"));
+    let folder = Folder::create(&out)?;
+    let peers = super::peers::subjects(&arguments.peer, progress)?;
+    let mut run = Run { arguments, workspace, progress, folder };
+    for cpus in &arguments.cpus {
+        run.subject(&router, Some(&code), *cpus)?;
+        for peer in &peers {
+            run.subject(&**peer, None, *cpus)?;
+        }
     }
-    if arguments.registers {
-        println!("{}", cost.register_table());
-    }
-    println!(
-        "{} packets in {} s on {} CPUs: {:.2} instructions a packet",
-        cost.packets,
-        arguments.seconds,
-        arguments.cpus,
-        cost.instructions_per_packet()
-    );
-    if arguments.registers {
-        let (reads, writes) = cost.accesses_per_packet();
-        println!("register accesses a packet: {reads:.4} reads, {writes:.4} writes");
-    }
+    let summary: Vec<Record> = run.folder.records().iter().map(without_stages).collect();
+    println!("{}", table::of(&summary));
+    progress.say(&format!("The records are in {}", out.display()));
     Ok(())
+}
+
+/// Returns a record as one line can hold it: the stages have been shown.
+fn without_stages(record: &Record) -> Record {
+    let mut record = record.clone();
+    record.figures.retain(|name, _| !name.starts_with(STAGE));
+    record
+}
+
+impl Run<'_> {
+    /// Measures one subject: instructions first, and then, with another boot, register accesses, because they are counted slowly.
+    fn subject(&mut self, subject: &dyn Subject, code: Option<&Code<'_>>, cpus: u32) -> Result<()> {
+        let mut records = Vec::new();
+        let mut metered = self.boot(subject, cpus, false)?;
+        for (size, ways) in self.conditions() {
+            let mut record = self.record(subject, cpus, size, ways);
+            let mut last = None;
+            for _ in 0..self.arguments.rounds {
+                let cost = self.cost(&mut metered, size, ways)?;
+                cost.add_to(&mut record, code)?;
+                last = Some(cost);
+            }
+            if let Some(cost) = last {
+                self.show(&record, &cost, code)?;
+            }
+            records.push(record);
+        }
+        metered.stop()?;
+        if !self.arguments.no_registers {
+            let mut metered = self.boot(subject, cpus, true)?;
+            for ((size, ways), record) in self.conditions().into_iter().zip(&mut records) {
+                let cost = self.cost(&mut metered, size, ways)?;
+                let (reads, writes) = cost.accesses_per_packet();
+                record.add("register_reads_per_packet", reads);
+                record.add("register_writes_per_packet", writes);
+                println!("{}", cost.register_table());
+            }
+            metered.stop()?;
+        }
+        records.into_iter().try_for_each(|record| self.folder.put(record))
+    }
+
+    fn conditions(&self) -> Vec<(usize, Ways)> {
+        let frames = self.arguments.frames.iter();
+        frames.flat_map(|size| self.arguments.ways.iter().map(|ways| (*size, *ways))).collect()
+    }
+
+    fn boot(&self, subject: &dyn Subject, cpus: u32, counts_registers: bool) -> Result<Metered> {
+        self.progress.say(&format!("Booting {} with {cpus} CPU(s)", subject.name()));
+        let dispatch = ("net.isr.dispatch".to_owned(), self.arguments.dispatch.clone());
+        Metered::boot(subject, &self.workspace, counts_registers, self.progress, |setup| {
+            setup.cpus = cpus;
+            setup.settings.push(dispatch);
+        })
+    }
+
+    fn cost(&self, metered: &mut Metered, size: usize, ways: Ways) -> Result<Cost> {
+        let window = if self.arguments.load == Arrival::Single { 1 } else { self.arguments.window };
+        let duration = Duration::from_secs_f64(self.arguments.seconds);
+        let load = Load::new(ways == Ways::Both, size, Mode::Closed { window }, duration);
+        let bar = self.progress.line("Counting");
+        let (cost, _) = metered.cost(&load, &bar)?;
+        bar.finish_and_clear();
+        Ok(cost)
+    }
+
+    fn record(&self, subject: &dyn Subject, cpus: u32, size: usize, ways: Ways) -> Record {
+        let single = self.arguments.load == Arrival::Single;
+        let record = Record::new("instructions", subject.name()).with("frame", size).with("cpus", cpus);
+        let record = record.with("ways", if ways == Ways::Both { "both" } else { "one" });
+        let record = record.with("window", if single { 1 } else { self.arguments.window });
+        record.with("dispatch", self.arguments.dispatch.as_str())
+    }
+
+    fn show(&self, record: &Record, cost: &Cost, code: Option<&Code<'_>>) -> Result<()> {
+        let shown: &[By] = if code.is_some() { &self.arguments.by } else { &[By::Stage] };
+        for by in shown {
+            println!("{}", cost.table(code, *by, self.arguments.least)?);
+        }
+        let conditions = record.conditions.iter().map(|(name, value)| format!("{name} {value}"));
+        let (packets, each) = (cost.packets, cost.instructions_per_packet());
+        let conditions = conditions.collect::<Vec<_>>().join(", ");
+        println!("{}: {conditions}: {packets} packets, {each:.2} instructions a packet\n", record.subject);
+        Ok(())
+    }
 }

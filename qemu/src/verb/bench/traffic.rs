@@ -61,14 +61,14 @@ pub(super) struct Arguments {
     out: Option<PathBuf>,
 }
 
-fn frame_size(text: &str) -> Result<usize, String> {
+pub(super) fn frame_size(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
         .filter(|size| (64..=1518).contains(size))
         .ok_or_else(|| "a frame has 64 to 1518 octets".to_owned())
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
     let parsed: Option<f64> = text.parse().ok();
     parsed.filter(|seconds| (0.1..=3600.0).contains(seconds)).ok_or_else(|| "it takes 0.1 to 3600 seconds".to_owned())
 }
