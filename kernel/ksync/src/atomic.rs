@@ -20,6 +20,13 @@ pub use shuttle::sync::atomic::{
 /// stand for, and a device does not ask its scheduler.
 pub use core::sync::atomic::AtomicU64 as DeviceU64;
 
+/// Words of large tables that are read for every packet: loom's in loom's models, else `core`'s. To shuttle a lookup is one step, or
+/// its schedules would be spent on tables.
+#[cfg(not(loom))]
+pub use core::sync::atomic::{AtomicU16 as TableU16, AtomicU32 as TableU32};
+#[cfg(loom)]
+pub use loom::sync::atomic::{AtomicU16 as TableU16, AtomicU32 as TableU32};
+
 /// Tells the processor (or the model checker's scheduler) that this is a spin-wait iteration.
 ///
 /// # Context

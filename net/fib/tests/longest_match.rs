@@ -92,7 +92,7 @@ fn the_connected_route_wins_over_a_static_one_until_it_is_unusable() {
     add(&mut rib, "10.0.0.0/24", RouteSource::Static, NextHop::gateway(2, addr("10.9.9.9")));
     add(&mut rib, "10.0.0.0/24", RouteSource::Connected, NextHop::connected(1));
     assert_eq!(out(&rib, "10.0.0.5"), Some(1));
-    let link_down = rib.build_where(|route| route.next_hop.out != 1).expect("a table");
+    let link_down = rib.build_where(|hop| hop.out != 1).expect("a table");
     assert_eq!(link_down.lookup(addr("10.0.0.5")).map(|hop| hop.out), Some(2));
     assert_eq!(rib.get(prefix("10.0.0.0/24")).map(|route| route.source), Some(RouteSource::Connected));
 }
@@ -132,18 +132,25 @@ fn a_full_table_refuses_new_routes_but_not_changes() {
 }
 
 #[test]
-fn more_next_hops_than_can_be_numbered_are_an_error() {
+fn more_next_hops_than_can_be_numbered_are_an_error_until_one_is_no_longer_used() {
     let mut rib = Rib::new();
-    for i in 0..=u32::from(u16::MAX) {
+    let route = |i: u32| {
         let address = Ipv4Addr::from_bits(0x0a00_0000 + i);
-        let prefix = Ipv4Prefix::host(address);
-        let route = Route { prefix, source: RouteSource::Static, next_hop: NextHop::gateway(1, address) };
-        rib.insert(route).expect("room");
+        let next_hop = NextHop::gateway(1, address);
+        Route { prefix: Ipv4Prefix::host(address), source: RouteSource::Static, next_hop }
+    };
+    for i in 0..0x7fff {
+        rib.insert(route(i)).expect("room");
     }
-    assert_eq!(rib.build().err(), Some(FibError::TooManyNextHops));
+    assert_eq!(rib.insert(route(0x7fff)), Err(FibError::TooManyNextHops));
+    assert_eq!(rib.get(route(0x7fff).prefix), None);
     assert!(rib.remove(prefix("10.0.0.0/32"), RouteSource::Static).is_some());
-    let fib = rib.build().expect("65,535 next hops have numbers");
-    assert_eq!(fib.lookup(addr("10.0.255.255")), Some(&NextHop::gateway(1, addr("10.0.255.255"))));
+    assert_eq!(rib.insert(route(0x7fff)), Ok(None));
+    let fib = rib.build().expect("32,767 next hops have numbers");
+    for address in ["10.0.0.1", "10.0.127.254", "10.0.127.255"] {
+        assert_eq!(fib.lookup(addr(address)), Some(&NextHop::gateway(1, addr(address))));
+    }
+    assert_eq!(fib.lookup(addr("10.0.0.0")), None);
 }
 
 #[test]

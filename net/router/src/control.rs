@@ -148,7 +148,7 @@ impl Control {
             return Ok(Snapshot::empty(Rib::new().build()?, true));
         }
         let is_up = |index: u16| self.ports.get(usize::from(index)).is_some_and(|port| port.up);
-        let fib = self.rib.build_where(|route| !route.next_hop.uses_interface() || is_up(route.next_hop.out))?;
+        let fib = self.rib.build_where(|hop| !hop.uses_interface() || is_up(hop.out))?;
         let interfaces = (0_u16..).zip(&self.ports).map(|(index, port)| IfConfig {
             index: IfIndex(index),
             mtu: port.mtu.min(port.interface.mtu()),
