@@ -1,11 +1,11 @@
 //! A subject with its generator: [`Session`], and several of them measured in turn: [`Arena`].
 
 use std::{
-    fmt,
+    fmt, thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use indicatif::ProgressBar;
 
 use super::{
@@ -98,21 +98,42 @@ impl Session {
     /// # Errors
     /// When a frame is not as it must be, or the subject is gone.
     pub fn measure(&mut self, load: &Load, bar: &ProgressBar) -> Result<Measured> {
+        self.measure_while(load, bar, |_| ()).map(|(measured, ())| measured)
+    }
+
+    /// Sends a load, and does something with the subject meanwhile.
+    ///
+    /// # Errors
+    /// As [`measure`](Self::measure).
+    pub fn measure_while<T>(
+        &mut self,
+        load: &Load,
+        bar: &ProgressBar,
+        meanwhile: impl FnOnce(&mut dyn Running) -> T,
+    ) -> Result<(Measured, T)> {
         let (process, vcpus) = (self.running.process_id(), self.running.vcpu_threads().to_vec());
         let spent =
             || -> Result<[Duration; 2]> { Ok([cputime::of_threads(process, &vcpus)?, cputime::of_process(process)?]) };
+        let Self { name, running, generator } = self;
         let mut edges = Vec::new();
-        let outcome = self.generator.run(load, &mut |moment| match moment {
+        let mut watch = |moment| match moment {
             Moment::Begin | Moment::End => edges.push(spent()),
             Moment::Tick { received, elapsed } => {
                 let rate = received as f64 / elapsed.as_secs_f64();
-                bar.set_message(format!("{}: {:.1} kpps", self.name, rate / 1000.0));
+                bar.set_message(format!("{name}: {:.1} kpps", rate / 1000.0));
             }
+        };
+        let (outcome, other) = thread::scope(|scope| {
+            let run = scope.spawn(|| generator.run(load, &mut watch));
+            let other = meanwhile(&mut **running);
+            (run.join(), other)
         });
+        let outcome = outcome.map_err(|_| anyhow!("the generator panicked"))?;
         let outcome = outcome.with_context(|| format!("{} fails", self.name))?;
         let [begin, end] = <[_; 2]>::try_from(edges).ok().context("a run has two ends")?;
         let ([vcpu, qemu], [vcpu_end, qemu_end]) = (begin?, end?);
-        Ok(Measured { outcome, vcpu: vcpu_end.saturating_sub(vcpu), qemu: qemu_end.saturating_sub(qemu) })
+        let measured = Measured { outcome, vcpu: vcpu_end.saturating_sub(vcpu), qemu: qemu_end.saturating_sub(qemu) };
+        Ok((measured, other))
     }
 
     /// Lets the subject run without any frames and returns the share of a host processor that its processors use.
@@ -123,7 +144,7 @@ impl Session {
         let (process, vcpus) = (self.running.process_id(), self.running.vcpu_threads().to_vec());
         self.generator.settle()?;
         let (began, before) = (Instant::now(), cputime::of_threads(process, &vcpus)?);
-        std::thread::sleep(duration);
+        thread::sleep(duration);
         let spent = cputime::of_threads(process, &vcpus)?.saturating_sub(before);
         Ok(spent.as_secs_f64() / began.elapsed().as_secs_f64())
     }

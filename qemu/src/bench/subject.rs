@@ -154,6 +154,11 @@ pub trait Running {
         bail!("there is no console to type {line:?} on")
     }
 
+    /// Returns a command that changes nothing and has a short answer, to see whether the console answers.
+    fn harmless_command(&self) -> Option<&str> {
+        None
+    }
+
     /// Returns everything its console has shown.
     fn transcript(&mut self) -> String {
         String::new()

@@ -24,6 +24,10 @@ pub(crate) struct Arguments {
 enum Measurement {
     /// Frames a second in a closed loop, and the highest rate without loss (RFC 2544, 26.1)
     Throughput(traffic::Arguments),
+    /// What is forwarded of 1 to 8 times the rate without loss, both ways, and whether console and ARP answer meanwhile
+    Overload(traffic::Arguments),
+    /// The times of frames, one under way and at half of the rate without loss; and what an idle router costs
+    Latency(traffic::Arguments),
     /// Instructions and register accesses of a forwarded packet, and where they go
     Instructions(instructions::Arguments),
 }
@@ -33,6 +37,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.measurement {
         None => traffic::run(What::All, &arguments.all),
         Some(Measurement::Throughput(arguments)) => traffic::run(What::Throughput, arguments),
+        Some(Measurement::Overload(arguments)) => traffic::run(What::Overload, arguments),
+        Some(Measurement::Latency(arguments)) => traffic::run(What::Latency, arguments),
         Some(Measurement::Instructions(arguments)) => instructions::run(arguments),
     }
 }

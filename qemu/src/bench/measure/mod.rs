@@ -1,5 +1,7 @@
 //! What is measured between two hosts: one file for each kind, and what they share: [`Options`] and [`Bench`].
 
+mod latency;
+mod overload;
 pub mod search;
 mod throughput;
 
@@ -80,9 +82,9 @@ impl Bench {
 
 impl Bench {
     /// Says the medians of what was just measured.
-    fn tell(&self, title: &str, records: &[Record]) {
+    fn tell(&self, records: &[Record]) {
         for record in records {
-            self.progress.say(&format!("{title}: {}", table::line(record)));
+            self.progress.say(&table::line(record));
         }
     }
 }

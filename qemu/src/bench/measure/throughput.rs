@@ -105,42 +105,48 @@ impl Bench {
             })?;
         }
         bar.finish_and_clear();
-        self.tell(&title, &records);
+        self.tell(&records);
         records.into_iter().try_for_each(|record| self.folder.put(record))
     }
 
-    /// Searches the highest rate without loss of each session.
+    /// Searches the highest rate without loss of each session, in turn.
     fn without_loss(&mut self, arena: &mut Arena, cpus: u32, size: usize) -> Result<()> {
+        arena.each(|_, session| self.zero_loss_rate(session, cpus, size).map(drop))
+    }
+
+    /// Returns the highest rate without loss of a session, one way; searched unless this run has it already.
+    pub(super) fn zero_loss_rate(&mut self, session: &mut Session, cpus: u32, size: usize) -> Result<f64> {
+        if let Some(rate) = self.known("zero-loss", session.name(), cpus, size, "zero_loss_pps") {
+            return Ok(rate);
+        }
         let title = format!("{size} octets, zero loss");
         let bar = self.progress.line(&title);
-        let best = self.best_closed(cpus, size);
         let duration = self.options.duration.clamp(TRIAL.0, TRIAL.1);
-        let mut records = Vec::new();
-        arena.each(|_, session| {
-            let highest =
-                HEADROOM * best.iter().find(|(name, _)| name == session.name()).map_or(1e6, |(_, rate)| *rate);
-            let mut record = Record::new("zero-loss", session.name()).with("frame", size).with("cpus", cpus);
-            record = record.with("ways", "one").with("seconds", duration.as_secs_f64());
-            find(session, size, highest, duration, &bar, &mut record)?;
-            records.push(record);
-            Ok(())
-        })?;
+        let best = match self.known("throughput", session.name(), cpus, size, "rate_pps") {
+            Some(rate) => rate,
+            None => {
+                let mode = Mode::Closed { window: self.options.window };
+                session.measure(&Load::new(false, size, mode, duration), &bar)?.outcome.rate()
+            }
+        };
+        let mut record = Record::new("zero-loss", session.name()).with("frame", size).with("cpus", cpus);
+        record = record.with("ways", "one").with("seconds", duration.as_secs_f64());
+        let rate = find(session, size, HEADROOM * best, duration, &bar, &mut record)?;
         bar.finish_and_clear();
-        self.tell(&title, &records);
-        records.into_iter().try_for_each(|record| self.folder.put(record))
+        self.tell(std::slice::from_ref(&record));
+        self.folder.put(record)?;
+        Ok(rate)
     }
 
-    /// Returns the best rate of each subject in a closed loop one way.
-    fn best_closed(&self, cpus: u32, size: usize) -> Vec<(String, f64)> {
+    /// Returns the highest value of a figure of this run, measured one way.
+    fn known(&self, measure: &str, subject: &str, cpus: u32, size: usize, figure: &str) -> Option<f64> {
         let of_case = |record: &&Record| {
             let same = |condition: &str, value: f64| record.number(condition) == Some(value);
-            record.measure == "throughput"
-                && record.text("ways") == Some("one")
-                && same("cpus", cpus.into())
-                && same("frame", size as f64)
+            (record.measure == measure && record.subject == subject && record.text("ways") == Some("one"))
+                && (same("cpus", cpus.into()) && same("frame", size as f64))
         };
-        let best = |record: &Record| record.values("rate_pps").iter().copied().fold(0.0, f64::max);
-        self.folder.records().iter().filter(of_case).map(|record| (record.subject.clone(), best(record))).collect()
+        let values = self.folder.records().iter().filter(of_case).flat_map(|record| record.values(figure));
+        values.copied().reduce(f64::max)
     }
 }
 
@@ -152,7 +158,7 @@ fn find(
     duration: Duration,
     bar: &ProgressBar,
     record: &mut Record,
-) -> Result<()> {
+) -> Result<f64> {
     let mut effort = None;
     let (best, trials) = zero_loss(highest, RESOLUTION, |rate| {
         let load = Load { warm_up: Duration::ZERO, ..Load::new(false, size, Mode::Open { rate }, duration) };
@@ -161,10 +167,11 @@ fn find(
         effort = Some(measured.outcome);
         Ok(trial)
     })?;
-    record.add("zero_loss_pps", best.map_or(0.0, |trial| trial.offered));
+    let rate = best.map_or(0.0, |trial| trial.offered);
+    record.add("zero_loss_pps", rate);
     record.add("trials", trials as f64);
     if let Some(outcome) = effort {
         add_effort(record, &outcome);
     }
-    Ok(())
+    Ok(rate)
 }

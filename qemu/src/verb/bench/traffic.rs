@@ -23,6 +23,10 @@ pub(super) enum What {
     All,
     /// Frames a second.
     Throughput,
+    /// What becomes of too many frames.
+    Overload,
+    /// Times.
+    Latency,
 }
 
 /// What the router is compared with.
@@ -90,6 +94,12 @@ pub(super) fn run(what: What, arguments: &Arguments) -> Result<()> {
     let mut bench = Bench { subjects, options, folder, progress, workspace };
     if matches!(what, What::All | What::Throughput) {
         bench.throughput()?;
+    }
+    if matches!(what, What::All | What::Overload) {
+        bench.overload()?;
+    }
+    if matches!(what, What::All | What::Latency) {
+        bench.latency()?;
     }
     println!("{}", table::of(bench.folder.records()));
     progress.say(&format!("The records are in {}", out.display()));
