@@ -6,9 +6,9 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use sluice::{
     bench::{
-        Subject,
+        Record, Subject,
         measure::{Bench, Options},
-        peer::Sluice,
+        peer::{Dpdk, Linux, Sluice},
         record::Folder,
         table,
     },
@@ -34,10 +34,17 @@ pub(super) enum What {
 enum Peer {
     /// Nothing: the router alone
     None,
+    /// Linux at its best known settings, in a guest of Debian's packages
+    Linux,
+    /// Linux as it is shipped
+    LinuxShipped,
+    /// DPDK's testpmd, which only writes station addresses, in a Linux guest
+    Dpdk,
 }
 
 /// What all of these take.
 #[derive(Args, Debug)]
+#[group(id = "traffic")]
 pub(super) struct Arguments {
     /// What the router is compared with, in the same run and in turn
     #[arg(long, value_enum, value_delimiter = ',', default_value = "none")]
@@ -80,7 +87,15 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
 /// Measures, and shows what came of it.
 pub(super) fn run(what: What, arguments: &Arguments) -> Result<()> {
     let (progress, workspace) = (Progress::new(), Workspace::find());
-    let subjects: Vec<Box<dyn Subject>> = vec![Box::new(Sluice::build(progress)?)];
+    let mut subjects: Vec<Box<dyn Subject>> = vec![Box::new(Sluice::build(progress)?)];
+    for peer in &arguments.peer {
+        match peer {
+            Peer::None => {}
+            Peer::Linux => subjects.push(Box::new(Linux::tuned(progress)?)),
+            Peer::LinuxShipped => subjects.push(Box::new(Linux::shipped(progress)?)),
+            Peer::Dpdk => subjects.push(Box::new(Dpdk::obtain(progress)?)),
+        }
+    }
     let out = arguments.out.clone().unwrap_or_else(|| workspace.target("bench"));
     let options = Options {
         frames: arguments.frames.clone(),
@@ -90,7 +105,12 @@ pub(super) fn run(what: What, arguments: &Arguments) -> Result<()> {
         dispatch: arguments.dispatch.iter().filter(|policy| *policy != "none").cloned().collect(),
         window: arguments.window,
     };
-    let folder = Folder::create(&out)?;
+    let mut folder = Folder::create(&out)?;
+    for subject in &subjects {
+        let mut record = Record::new("subject", subject.name());
+        record.note(&subject.describe());
+        folder.put(record)?;
+    }
     let mut bench = Bench { subjects, options, folder, progress, workspace };
     if matches!(what, What::All | What::Throughput) {
         bench.throughput()?;
