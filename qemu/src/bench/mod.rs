@@ -4,11 +4,14 @@
 //! is [`Running`]. What is measured of it becomes a [`Record`], and tables and plots are made of records alone.
 
 pub mod cputime;
+pub mod figures;
 pub mod generator;
+pub mod goal;
 pub mod instructions;
 pub mod measure;
 pub mod meter;
 pub mod peer;
+pub mod plot;
 pub mod record;
 pub mod session;
 pub mod subject;

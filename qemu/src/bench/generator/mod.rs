@@ -25,16 +25,20 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use frame::Template;
 pub use load::{Asked, Effort, Load, Mode, Moment, Outcome, Stream, StreamOutcome};
 pub use loopback::self_test;
 use port::Port;
 use wire::MacAddr;
 
-use super::{Behaviour, HOSTS, ROUTER};
+use super::{Behaviour, Extremity, HOSTS, ROUTER};
 use crate::{guest::RunFolder, workspace::Workspace};
 
 /// How often somebody is asked for an address before the generator starts.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long single frames are waited for after one has arrived.
+const STRAGGLERS: Duration = Duration::from_millis(300);
 
 /// For how long nothing must come before a run begins.
 const SILENCE: Duration = Duration::from_millis(30);
@@ -87,6 +91,14 @@ fn accept(listener: &UnixListener, deadline: Instant) -> Result<Port> {
     }
 }
 
+/// What comes besides ARP requests while no load is sent.
+enum Heard<'a> {
+    /// Somebody says where it is.
+    Says(Extremity),
+    /// Another frame.
+    Other(&'a [u8]),
+}
+
 /// The hosts at the two ports of one subject.
 #[derive(Debug)]
 pub struct Generator {
@@ -128,10 +140,11 @@ impl Generator {
                 let again = Instant::now() + ASK_AGAIN;
                 while known.is_none() && Instant::now() < again {
                     port::wait(&self.ports, again.saturating_duration_since(Instant::now()))?;
-                    self.attend(&mut |at, sender| {
-                        if at == index && sender.address == router.address {
+                    self.attend(&mut |at, heard| match heard {
+                        Heard::Says(sender) if at == index && sender.address == router.address => {
                             known = Some(sender.mac);
                         }
+                        _ => {}
                     })?;
                 }
             }
@@ -142,22 +155,39 @@ impl Generator {
         Ok(())
     }
 
-    /// Sends single frames from a port until one arrives.
+    /// Sends single frames from a port until one arrives, and waits a while for the others. A subject that is just starting
+    /// may keep them for long.
     fn reach(&mut self, from: usize, deadline: Instant) -> Result<()> {
-        loop {
-            let stream = Stream::new(from, 64);
-            let load = Load {
-                streams: vec![stream],
-                warm_up: Duration::ZERO,
-                ..Load::new(false, 64, Mode::Closed { window: 1 }, ASK_AGAIN)
-            };
-            if self.run(&load, &mut |_| ())?.forwarded() > 0 {
-                return Ok(());
-            }
+        self.runs += 1;
+        let mut template = Template::new((from, 1 - from), 64, self.runs, self.router, self.behaviour, &[])?;
+        let (mut sent, mut arrived) = (0, 0);
+        let mut last_arrival = Instant::now();
+        while arrived == 0 || (arrived < sent && last_arrival.elapsed() < STRAGGLERS) {
             if Instant::now() >= deadline {
-                bail!("no frame arrives");
+                bail!("{arrived} of {sent} frames have arrived");
+            }
+            if let Some(port) = self.ports.get_mut(from).filter(|_| arrived == 0) {
+                template.append(sent, port.outbox());
+                sent += 1;
+            }
+            let again = Instant::now() + ASK_AGAIN;
+            while arrived < sent && Instant::now() < again {
+                let before = arrived;
+                self.attend(&mut |at, heard| {
+                    if let Heard::Other(frame) = heard
+                        && at == 1 - from
+                        && template.check(frame).is_ok()
+                    {
+                        arrived += 1;
+                    }
+                })?;
+                if arrived > before {
+                    last_arrival = Instant::now();
+                }
+                port::wait(&self.ports, again.saturating_duration_since(Instant::now()))?;
             }
         }
+        Ok(())
     }
 
     /// Throws away what has come between two runs, until nothing comes for a while; answers ARP requests meanwhile.
@@ -178,8 +208,8 @@ impl Generator {
         Ok(())
     }
 
-    /// Answers ARP requests, hands replies to `said`, and passes over everything else. Returns how many frames came.
-    fn attend(&mut self, said: &mut dyn FnMut(usize, super::Extremity)) -> Result<usize> {
+    /// Answers ARP requests and hands everything else to `take`. Returns how many frames came.
+    fn attend(&mut self, take: &mut dyn FnMut(usize, Heard<'_>)) -> Result<usize> {
         let mut count = 0;
         for (index, (port, host)) in self.ports.iter_mut().zip(HOSTS).enumerate() {
             count += port.receive(|frame, outbox| {
@@ -187,8 +217,8 @@ impl Generator {
                     Some(arp::Heard::Asks { sender, wanted }) if wanted == host.address => {
                         port::append(outbox, &arp::reply(host, sender));
                     }
-                    Some(arp::Heard::Says { sender }) => said(index, sender),
-                    _ => {}
+                    Some(arp::Heard::Says { sender }) => take(index, Heard::Says(sender)),
+                    _ => take(index, Heard::Other(frame)),
                 }
                 Ok(())
             })?;

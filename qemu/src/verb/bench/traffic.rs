@@ -1,12 +1,12 @@
 //! What is measured between two hosts: `bench`, and `bench throughput` and its like.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use sluice::{
     bench::{
-        Record, Subject,
+        Record, Subject, figures,
         measure::{Bench, Options},
         peer::{Dpdk, Linux, Sluice},
         record::Folder,
@@ -121,7 +121,10 @@ pub(super) fn run(what: What, arguments: &Arguments) -> Result<()> {
     if matches!(what, What::All | What::Latency) {
         bench.latency()?;
     }
-    println!("{}", table::of(bench.folder.records()));
-    progress.say(&format!("The records are in {}", out.display()));
+    let text = table::of(bench.folder.records());
+    println!("{text}");
+    fs::write(out.join("table.txt"), &text).with_context(|| format!("cannot write to {}", out.display()))?;
+    let plots = figures::draw(bench.folder.records(), &out)?;
+    progress.say(&format!("Records, table and {} plots are in {}", plots.len(), out.display()));
     Ok(())
 }
