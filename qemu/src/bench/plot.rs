@@ -94,7 +94,7 @@ impl Chart {
                 mesh.x_label_formatter(&|value| number(*value)).y_label_formatter(&|value| number(*value));
                 mesh.draw().map_err(|error| failed(path, &error))?;
                 for (index, series) in self.series.iter().enumerate() {
-                    let colour = COLOURS.get(index % COLOURS.len()).copied().unwrap_or(BLACK.into());
+                    let colour = COLOURS.get(index % COLOURS.len()).copied().unwrap_or(BLACK);
                     let mut points = series.points.clone();
                     points.sort_by(|a, b| a.0.total_cmp(&b.0));
                     let line = LineSeries::new(points.iter().copied(), colour.stroke_width(2));
@@ -146,7 +146,7 @@ impl Chart {
         let font = TextStyle::from(("sans-serif", TEXT).into_font());
         for (index, series) in self.series.iter().enumerate() {
             let (left, value) = (index as f64, series.points.last().map_or(0.0, |point| point.1));
-            let colour = COLOURS.get(index % COLOURS.len()).copied().unwrap_or(BLACK.into());
+            let colour = COLOURS.get(index % COLOURS.len()).copied().unwrap_or(BLACK);
             let bar = Rectangle::new([(left + 0.15, 0.0), (left + 0.85, value)], colour.filled());
             chart.draw_series([bar]).map_err(|error| failed(path, &error))?;
             let label = format!("{}: {}", series.name, number(value));
