@@ -32,8 +32,7 @@ unsafe impl DmaBuffer for PacketBuf {
 
     #[inline]
     fn piece(&mut self, _index: usize) -> (*mut u8, usize) {
-        let bytes = self.bytes_mut();
-        (bytes.as_mut_ptr(), bytes.len())
+        self.window()
     }
 }
 

@@ -14,39 +14,57 @@ pub(crate) struct FastPath {
     unaligned: u64,
     /// Bits in which the first and last address of a segment agree if no boundary lies between; 0 for no boundary.
     boundary: u64,
-    /// Octets of one segment, at most.
-    longest: u32,
+    /// Whether the device wants segments aligned or within a boundary at all.
+    is_particular: bool,
+    /// Octets of one segment, at most; not more than the window has.
+    longest: usize,
 }
 
 impl FastPath {
     /// A window that holds nothing.
-    pub(crate) const NONE: Self = Self { virt: 0, len: 0, phys: 0, unaligned: 0, boundary: 0, longest: 0 };
+    pub(crate) const NONE: Self =
+        Self { virt: 0, len: 0, phys: 0, unaligned: 0, boundary: 0, is_particular: false, longest: 0 };
 
     pub(crate) fn new(window: &LinearWindow, constraints: &Constraints) -> Self {
         let phys = window.phys.as_u64();
         let reachable = constraints.lowaddr.checked_sub(phys).map_or(0, |most| most.saturating_add(1));
+        let len = window.len.min(usize::try_from(reachable).unwrap_or(usize::MAX));
+        let longest = usize::try_from(constraints.maxsegsz).unwrap_or(usize::MAX).min(constraints.maxsize);
         Self {
             virt: window.virt,
-            len: window.len.min(usize::try_from(reachable).unwrap_or(usize::MAX)),
+            len,
             phys,
             unaligned: constraints.alignment - 1,
             boundary: if constraints.boundary == 0 { 0 } else { !(constraints.boundary - 1) },
-            longest: constraints.maxsegsz.min(u32::try_from(constraints.maxsize).unwrap_or(u32::MAX)),
+            is_particular: constraints.alignment != 1 || constraints.boundary != 0,
+            longest: longest.min(len).min(u32::MAX as usize),
         }
     }
 
     /// Returns the bus address and length of a piece if it makes one segment and needs no bounce.
     #[inline]
     pub(crate) fn translate(&self, ptr: *const u8, len: usize) -> Option<(BusAddr, u32)> {
-        let short = u32::try_from(len).ok().filter(|&len| len != 0 && len <= self.longest)?;
+        // One comparison refuses what is empty and what is too long.
+        if len.wrapping_sub(1) >= self.longest {
+            return None;
+        }
         let offset = ptr.addr().wrapping_sub(self.virt);
-        // One comparison refuses what starts before the window, ends behind it, and what is longer than it.
-        if offset > self.len.checked_sub(len)? {
+        // One comparison refuses what starts before the window and what ends behind it.
+        if offset > self.len.wrapping_sub(len) {
             return None;
         }
         let first = self.phys + offset as u64;
-        let last = first + u64::from(short) - 1;
-        let whole = (first ^ last) & self.boundary == 0;
-        (whole && first & self.unaligned == 0).then_some((BusAddr::from_raw(first), short))
+        if self.is_particular && !self.suits(first, len) {
+            return None;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "`longest` fits")]
+        Some((BusAddr::from_raw(first), len as u32))
+    }
+
+    /// Returns whether a segment lies as the device wants it.
+    #[inline]
+    fn suits(&self, first: u64, len: usize) -> bool {
+        let last = first + len as u64 - 1;
+        ((first ^ last) & self.boundary) | (first & self.unaligned) == 0
     }
 }

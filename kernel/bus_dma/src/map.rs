@@ -44,6 +44,8 @@ pub struct DmaMap<D: Direction, B: DmaBuffer = PacketBuf> {
     pub(crate) phase: Phase,
     /// The load has bounce pages, or the platform observes: `sync` and `unload` have more to do than nothing.
     pub(crate) involved: bool,
+    /// Loaded, and not involved: the one thing that the steps of a ring ask.
+    pub(crate) quick: bool,
     pub(crate) slow: Option<Box<Scatter>>,
     /// The segments of the load that follows this one in `exchange`; idle otherwise.
     pub(crate) next: Option<Box<Scatter>>,
@@ -62,6 +64,7 @@ impl<D: Direction, B: DmaBuffer> DmaMap<D, B> {
             count: 0,
             phase: Phase::Idle,
             involved: false,
+            quick: false,
             slow,
             next: None,
             direction: PhantomData,
@@ -238,6 +241,7 @@ impl<D: Direction, B: DmaBuffer> DmaMap<D, B> {
     #[inline]
     fn set_phase(&mut self, phase: Phase) {
         self.phase = phase;
+        self.quick = phase == Phase::Loaded && !self.involved;
         // A statistic for `TagInner::live`.
         self.shared.phase.store(phase as u8, Ordering::Relaxed);
     }

@@ -24,7 +24,7 @@ impl<B: DmaBuffer> DmaMap<FromDevice, B> {
     /// [`DmaError::Empty`] if the map is not loaded). Nothing has changed then: the full buffer is still lent.
     #[inline]
     pub fn exchange(&mut self, mut fresh: B) -> Result<(B, Segment), (B, DmaError)> {
-        if self.phase == Phase::Loaded && !self.involved && fresh.pieces() == 1 {
+        if self.quick && fresh.pieces() == 1 {
             let (ptr, len) = fresh.piece(0);
             if let Some((addr, len)) = self.tag.fast.translate(ptr, len) {
                 fence::expose(ptr);
@@ -32,12 +32,16 @@ impl<B: DmaBuffer> DmaMap<FromDevice, B> {
                 self.count = 1;
                 let full = mem::replace(&mut self.buffer, MaybeUninit::new(fresh));
                 fence::device_barrier();
-                // SAFETY: the phase is `Loaded`, so `own` (or this function) has written the buffer that was here; it has been moved
+                // SAFETY: `quick` says that the phase is `Loaded`, so `own` (or this function) has written the buffer that was here; it has been moved
                 // out of the map and is read this once.
                 return Ok((unsafe { full.assume_init() }, self.first));
             }
         }
-        self.exchange_slowly(fresh)
+        // Taken apart, so that the compiler keeps the usual result in registers.
+        match self.exchange_slowly(fresh) {
+            Ok((full, segment)) => Ok((full, segment)),
+            Err((fresh, error)) => Err((fresh, error)),
+        }
     }
 
     /// The same through the slow half: the fresh buffer gets its segments before the full one is given up.
@@ -78,7 +82,27 @@ impl<B: DmaBuffer> DmaMap<ToDevice, B> {
     /// # Errors
     /// As [`load`](DmaMap::load); [`DmaError::TooManySegments`] if it would take more than one segment.
     #[inline]
-    pub fn lend(&mut self, buf: B) -> Result<Segment, (B, DmaError)> {
+    pub fn lend(&mut self, mut buf: B) -> Result<Segment, (B, DmaError)> {
+        if self.phase == Phase::Idle && buf.pieces() == 1 {
+            let (ptr, len) = buf.piece(0);
+            if let Some((addr, len)) = self.tag.fast.translate(ptr, len) {
+                fence::expose(ptr);
+                self.first = Segment { addr, len };
+                self.count = 1;
+                self.own(buf, Phase::Loaded);
+                fence::device_barrier();
+                return Ok(self.first);
+            }
+        }
+        // Taken apart, so that the compiler keeps the usual result in registers.
+        match self.lend_slowly(buf) {
+            Ok(segment) => Ok(segment),
+            Err((buf, error)) => Err((buf, error)),
+        }
+    }
+
+    #[cold]
+    fn lend_slowly(&mut self, buf: B) -> Result<Segment, (B, DmaError)> {
         self.load(buf)?;
         self.sync(PreWrite);
         if self.count == 1 { Ok(self.first) } else { self.lend_refused() }
@@ -95,13 +119,16 @@ impl<B: DmaBuffer> DmaMap<ToDevice, B> {
     /// Takes the buffer back after the device has said that it has read it: `PostWrite` and unload. `None` if the map is not loaded.
     #[inline]
     pub fn take_back(&mut self) -> Option<B> {
-        if self.phase != Phase::Loaded {
-            return None;
+        if !self.quick {
+            return self.take_back_slowly();
         }
-        self.sync(PostWrite);
-        if self.involved {
-            self.close();
-        }
+        fence::device_barrier();
         Some(self.disown())
+    }
+
+    #[cold]
+    fn take_back_slowly(&mut self) -> Option<B> {
+        self.sync(PostWrite);
+        self.unload()
     }
 }

@@ -5,7 +5,7 @@
 //! Promise to `bus_dma` (its `unsafe impl DmaBuffer for PacketBuf` relies on this paragraph): the handle alone reaches a
 //! [`Frame`], and the frame alone a `&'static mut [u8; N]` into the region the pool was given. The storage keeps its address for
 //! the whole life of the handle, however often the handle is moved, and nobody else reaches it until the handle is dropped or
-//! recycled.
+//! recycled. The window ([`PacketBuf::window`]) lies within the storage at all times.
 
 use core::fmt;
 
@@ -59,25 +59,42 @@ struct About {
     /// Start of the window; `offset + len <= FRAME_STRIDE` at all times.
     offset: u16,
     len: u16,
+    from: From,
+}
+
+/// Where a packet came from, and for whom: all that a driver says of the frames it hands up, made once for many.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(4))]
+pub struct From {
     rx_if: u16,
     origin: Origin,
     link_cast: LinkCast,
 }
 
+impl From {
+    const NOWHERE: Self = Self { rx_if: NO_INTERFACE, origin: Origin::Local, link_cast: LinkCast::Unicast };
+
+    /// Says that the interface of index `rx_if` received it, addressed as `link_cast` says.
+    #[inline]
+    #[must_use]
+    pub const fn interface(rx_if: u16, link_cast: LinkCast) -> Self {
+        Self { rx_if, origin: Origin::Received, link_cast }
+    }
+}
+
 const _: () = assert!(size_of::<Frame>() == 64 && size_of::<About>() == 8);
 
 /// What is known about a fresh buffer.
-const FRESH: About = About {
-    offset: narrow(HEADROOM),
-    len: 0,
-    rx_if: NO_INTERFACE,
-    origin: Origin::Local,
-    link_cast: LinkCast::Unicast,
-};
+const FRESH: About = About { offset: narrow(HEADROOM), len: 0, from: From::NOWHERE };
 
 impl Frame {
     pub(crate) const fn new(storage: &'static mut Storage) -> Self {
         Self { about: FRESH, pool: None, storage }
+    }
+
+    /// Says to which pool the frame belongs, when it leaves that.
+    pub(crate) const fn set_home(&mut self, pool: &'static PacketPool) {
+        self.pool = Some(pool);
     }
 
     /// The storage, for the tripwire: nobody owns the frame.
@@ -106,9 +123,8 @@ pub struct PacketBuf {
 
 impl PacketBuf {
     #[inline]
-    pub(crate) fn new(frame: &'static mut Frame, pool: &'static PacketPool) -> Self {
+    pub(crate) fn new(frame: &'static mut Frame) -> Self {
         frame.about = FRESH;
-        frame.pool = Some(pool);
         Self { frame: Homing::new(frame) }
     }
 
@@ -121,7 +137,7 @@ impl PacketBuf {
     /// Returns whether this frame belongs to `pool`.
     #[inline]
     pub(crate) fn belongs_to(&self, pool: &'static PacketPool) -> bool {
-        self.frame.pool.is_some_and(|own| core::ptr::eq(own, pool))
+        self.frame.pool.map_or(core::ptr::null(), core::ptr::from_ref) == core::ptr::from_ref(pool)
     }
 
     /// Returns the pool this frame belongs to.
@@ -137,11 +153,38 @@ impl PacketBuf {
         self.frame.storage.get(start..start + len).unwrap_or_default()
     }
 
+    /// Returns the first `N` octets of the window; `None` if it is shorter.
+    #[inline]
+    pub fn front<const N: usize>(&self) -> Option<&[u8; N]> {
+        let About { offset, len, .. } = self.frame.about;
+        if usize::from(len) < N {
+            return None;
+        }
+        self.frame.storage.get(usize::from(offset)..)?.first_chunk()
+    }
+
+    /// Returns the first `N` octets of the window for writing; `None` if it is shorter.
+    #[inline]
+    pub fn front_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        let About { offset, len, .. } = self.frame.about;
+        if usize::from(len) < N {
+            return None;
+        }
+        self.frame.storage.get_mut(usize::from(offset)..)?.first_chunk_mut()
+    }
+
     /// Returns the octets of the window for writing.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         let (start, len) = (usize::from(self.frame.about.offset), usize::from(self.frame.about.len));
         self.frame.storage.get_mut(start..start + len).unwrap_or_default()
+    }
+
+    /// Returns where the window begins and how many octets it has, for a device.
+    #[inline]
+    pub fn window(&mut self) -> (*mut u8, usize) {
+        let About { offset, len, .. } = self.frame.about;
+        (self.frame.storage.as_mut_ptr().wrapping_add(usize::from(offset)), usize::from(len))
     }
 
     /// Returns the octets in the window.
@@ -219,15 +262,15 @@ impl PacketBuf {
         Some(())
     }
 
-    /// Makes the buffer what a driver hands up: `len` octets behind [`HEADROOM`], received by the interface of index `rx_if`,
-    /// addressed as `cast` says. `None`, and no change, if that many do not fit.
+    /// Makes the buffer what a driver hands up: cut to `len` octets, come `from` somewhere. `None`, and no change, if the window is
+    /// shorter than that.
     #[inline]
-    pub fn set_received(&mut self, len: usize, rx_if: u16, link_cast: LinkCast) -> Option<()> {
-        if len > FRAME_STRIDE - HEADROOM {
+    pub fn set_received(&mut self, len: usize, from: From) -> Option<()> {
+        if len > usize::from(self.frame.about.len) {
             return None;
         }
-        let (offset, len) = (narrow(HEADROOM), narrow(len));
-        self.frame.about = About { offset, len, rx_if, origin: Origin::Received, link_cast };
+        self.frame.about.len = narrow(len);
+        self.frame.about.from = from;
         Some(())
     }
 
@@ -247,38 +290,38 @@ impl PacketBuf {
     /// Returns the index of the interface that received the packet, if one did.
     #[inline]
     pub fn rx_if(&self) -> Option<u16> {
-        (self.frame.about.rx_if != NO_INTERFACE).then_some(self.frame.about.rx_if)
+        (self.frame.about.from.rx_if != NO_INTERFACE).then_some(self.frame.about.from.rx_if)
     }
 
     /// Notes that the interface of index `rx_if` received the packet; the origin becomes [`Origin::Received`].
     #[inline]
     pub fn set_rx_if(&mut self, rx_if: u16) {
-        self.frame.about.rx_if = rx_if;
-        self.frame.about.origin = Origin::Received;
+        self.frame.about.from.rx_if = rx_if;
+        self.frame.about.from.origin = Origin::Received;
     }
 
     /// Returns where the packet came from.
     #[inline]
     pub fn origin(&self) -> Origin {
-        self.frame.about.origin
+        self.frame.about.from.origin
     }
 
     /// Sets where the packet came from.
     #[inline]
     pub fn set_origin(&mut self, origin: Origin) {
-        self.frame.about.origin = origin;
+        self.frame.about.from.origin = origin;
     }
 
     /// Returns to whom the received frame was addressed.
     #[inline]
     pub fn link_cast(&self) -> LinkCast {
-        self.frame.about.link_cast
+        self.frame.about.from.link_cast
     }
 
     /// Sets to whom the received frame was addressed.
     #[inline]
     pub fn set_link_cast(&mut self, link_cast: LinkCast) {
-        self.frame.about.link_cast = link_cast;
+        self.frame.about.from.link_cast = link_cast;
     }
 }
 
@@ -288,8 +331,8 @@ impl fmt::Debug for PacketBuf {
             .field("offset", &self.frame.about.offset)
             .field("len", &self.frame.about.len)
             .field("rx_if", &self.rx_if())
-            .field("origin", &self.frame.about.origin)
-            .field("link_cast", &self.frame.about.link_cast)
+            .field("origin", &self.frame.about.from.origin)
+            .field("link_cast", &self.frame.about.from.link_cast)
             .finish_non_exhaustive()
     }
 }

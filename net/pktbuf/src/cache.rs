@@ -3,7 +3,7 @@
 //! Key type: [`PoolCache`], a LIFO array. Owned by one thread; the pool's lock is taken once per half a capacity of
 //! frames in one direction.
 
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 use core::fmt;
 
 use ksync::atomic::Ordering;
@@ -13,9 +13,9 @@ use crate::{PacketBuf, PacketPool, buffer::Frame, pool::CacheSlot};
 /// One thread's stock of free frames of one pool. Dropping it gives them all back.
 pub struct PoolCache {
     pool: &'static PacketPool,
-    /// LIFO; length `<= capacity`, and its own capacity is at least that, so a push never allocates.
-    frames: Vec<&'static mut Frame>,
-    capacity: usize,
+    /// A stack: the first `len` places are `Some`, the others `None`. As many places as the capacity.
+    frames: Box<[Option<&'static mut Frame>]>,
+    len: usize,
     /// This cache's line in the census; `None` makes the cache a pass-through (its capacity is then 0).
     slot: Option<&'static CacheSlot>,
 }
@@ -30,79 +30,81 @@ impl PoolCache {
     pub fn new(pool: &'static PacketPool, capacity: usize) -> Self {
         let slot = pool.claim_slot();
         let capacity = if slot.is_some() { capacity } else { 0 };
-        Self { pool, frames: Vec::with_capacity(capacity), capacity, slot }
+        Self { pool, frames: (0..capacity).map(|_| None).collect(), len: 0, slot }
     }
 
     /// Takes one frame as a fresh buffer; refills from the pool when empty. `None` (counted by the pool) if the pool
     /// is exhausted as well.
     #[inline]
     pub fn alloc(&mut self) -> Option<PacketBuf> {
-        let frame = match self.frames.pop() {
-            Some(frame) => frame,
-            None => self.refill()?,
-        };
+        let buf = self.take();
         self.publish();
-        Some(PacketBuf::new(frame, self.pool))
+        buf
+    }
+
+    /// As [`alloc`](Self::alloc), for one of many: the census learns of it when [`publish`](Self::publish) is called.
+    #[inline]
+    pub fn take(&mut self) -> Option<PacketBuf> {
+        match self.pop() {
+            Some(frame) => Some(PacketBuf::new(frame)),
+            None => self.refill(),
+        }
     }
 
     /// Takes back a buffer that is done with; spills half of the stock to the pool when full. A buffer of another pool
     /// goes home to that one.
     #[inline]
     pub fn recycle(&mut self, buf: PacketBuf) {
-        if !buf.belongs_to(self.pool) {
-            drop(buf);
-            return;
+        if let Err(buf) = self.try_recycle(buf) {
+            self.recycle_slowly(buf);
         }
-        if self.frames.len() >= self.capacity {
-            self.make_room();
-            if self.capacity == 0 {
-                drop(buf);
-                return;
-            }
-        }
-        self.frames.push(buf.into_frame());
         self.publish();
     }
 
-    /// Takes back a buffer that is done with, if that is possible without the pool's lock: there is room, and it is of this pool.
+    #[cold]
+    fn recycle_slowly(&mut self, buf: PacketBuf) {
+        if buf.belongs_to(self.pool) {
+            self.spill_down_to(self.frames.len() / 2);
+        }
+        // Into the room just made; else (another pool's, or no capacity) home, as every buffer that is dropped.
+        drop(self.try_recycle(buf));
+    }
+
+    /// Takes back a buffer that is done with, if that is possible without the pool's lock: there is room, and it is of this pool. The
+    /// census learns of it when [`publish`](Self::publish) is called.
     ///
     /// # Errors
     /// The buffer, for [`recycle`](Self::recycle) at a better moment.
     #[inline]
     pub fn try_recycle(&mut self, buf: PacketBuf) -> Result<(), PacketBuf> {
-        if self.frames.len() >= self.capacity || !buf.belongs_to(self.pool) {
-            return Err(buf);
+        match self.frames.get_mut(self.len) {
+            Some(place) if buf.belongs_to(self.pool) => {
+                *place = Some(buf.into_frame());
+                self.len += 1;
+                Ok(())
+            }
+            _ => Err(buf),
         }
-        self.frames.push(buf.into_frame());
-        self.publish();
-        Ok(())
     }
 
     /// Sees to it that `frames` buffers (or as many as the capacity allows) can be taken back without the pool's lock.
     #[inline]
     pub fn reserve_room(&mut self, frames: usize) {
-        if self.capacity - self.frames.len() < frames {
-            self.spill_down_to(self.capacity.saturating_sub(frames));
+        if self.frames.len() - self.len < frames {
+            self.spill_down_to(self.frames.len().saturating_sub(frames));
         }
-    }
-
-    #[cold]
-    fn spill_down_to(&mut self, kept: usize) {
-        let spilled = self.frames.len().saturating_sub(kept);
-        self.pool.spill(&mut self.frames, spilled);
-        self.publish();
     }
 
     /// Returns the frames in stock.
     #[inline]
     pub fn len(&self) -> usize {
-        self.frames.len()
+        self.len
     }
 
     /// Says whether the stock is empty.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.len == 0
     }
 
     /// Returns the pool this cache draws from.
@@ -113,33 +115,54 @@ impl PoolCache {
 
     /// Gives the whole stock back to the pool, as a thread does before it sleeps for long or exits.
     pub fn flush(&mut self) {
-        let all = self.frames.len();
-        self.pool.spill(&mut self.frames, all);
-        self.publish();
+        self.spill_down_to(0);
+    }
+
+    /// Tells the census how many frames lie here: one plain store. For those who call [`take`](Self::take) or
+    /// [`try_recycle`](Self::try_recycle), when they have done with it.
+    #[inline]
+    pub fn publish(&self) {
+        if let Some(slot) = self.slot {
+            slot.held.store(self.len, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<&'static mut Frame> {
+        let place = self.len.wrapping_sub(1);
+        let frame = self.frames.get_mut(place)?.take();
+        self.len = place;
+        frame
     }
 
     /// Draws half a capacity from the pool and returns one frame of it.
     #[cold]
-    fn refill(&mut self) -> Option<&'static mut Frame> {
-        if self.capacity == 0 {
-            // The pool's own path makes a handle; it is only its frame that is wanted here.
-            return self.pool.alloc().map(PacketBuf::into_frame);
+    fn refill(&mut self) -> Option<PacketBuf> {
+        if self.frames.is_empty() {
+            return self.pool.alloc();
         }
-        self.pool.refill(&mut self.frames, self.capacity.div_ceil(2));
-        self.frames.pop()
+        let Self { pool, frames, len, .. } = self;
+        let wanted = frames.len().div_ceil(2);
+        let mut places = frames.get_mut(*len..).unwrap_or_default().iter_mut();
+        pool.refill(wanted, |frame| {
+            if let Some(place) = places.next() {
+                *place = Some(frame);
+                *len += 1;
+            }
+        });
+        self.publish();
+        self.pop().map(PacketBuf::new)
     }
 
+    /// Gives the oldest frames back until `kept` are left.
     #[cold]
-    fn make_room(&mut self) {
-        self.pool.spill(&mut self.frames, self.capacity.div_ceil(2));
-    }
-
-    /// Tells the census how many frames lie here: one plain store.
-    #[inline]
-    fn publish(&self) {
-        if let Some(slot) = self.slot {
-            slot.held.store(self.frames.len(), Ordering::Relaxed);
-        }
+    fn spill_down_to(&mut self, kept: usize) {
+        let spilled = self.len.saturating_sub(kept);
+        let held = self.frames.get_mut(..self.len).unwrap_or_default();
+        self.pool.take_back(held.iter_mut().take(spilled).filter_map(Option::take));
+        held.rotate_left(spilled);
+        self.len -= spilled;
+        self.publish();
     }
 }
 
@@ -155,8 +178,8 @@ impl Drop for PoolCache {
 impl fmt::Debug for PoolCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolCache")
-            .field("len", &self.frames.len())
-            .field("capacity", &self.capacity)
+            .field("len", &self.len)
+            .field("capacity", &self.frames.len())
             .finish_non_exhaustive()
     }
 }

@@ -108,7 +108,9 @@ impl PacketPool {
         if frame.is_none() {
             self.exhausted.bump();
         }
-        Some(PacketBuf::new(frame?, self))
+        let frame = frame?;
+        frame.set_home(self);
+        Some(PacketBuf::new(frame))
     }
 
     /// Returns the frames this pool was made with.
@@ -157,13 +159,16 @@ impl PacketPool {
         self.free.lock().frames.push(frame);
     }
 
-    /// Moves up to `wanted` frames from the free list to the end of `into`, which has the capacity.
+    /// Gives up to `wanted` frames of the free list to `into`, which puts them somewhere.
     #[cold]
-    pub(crate) fn refill(&self, into: &mut Vec<&'static mut Frame>, wanted: usize) {
+    pub(crate) fn refill(&'static self, wanted: usize, mut into: impl FnMut(&'static mut Frame)) {
         let mut free = self.free.lock();
         let from = free.frames.len().saturating_sub(wanted);
         let moved = free.frames.len() - from;
-        into.extend(free.frames.drain(from..));
+        for frame in free.frames.drain(from..) {
+            frame.set_home(self);
+            into(frame);
+        }
         free.note_departures(moved);
         drop(free);
         if moved == 0 {
@@ -171,11 +176,10 @@ impl PacketPool {
         }
     }
 
-    /// Moves the `count` oldest frames of `from` to the free list.
+    /// Puts frames on the free list.
     #[cold]
-    pub(crate) fn spill(&self, from: &mut Vec<&'static mut Frame>, count: usize) {
-        let count = count.min(from.len());
-        self.free.lock().frames.extend(from.drain(..count));
+    pub(crate) fn take_back(&self, frames: impl Iterator<Item = &'static mut Frame>) {
+        self.free.lock().frames.extend(frames);
     }
 
     /// Reserves a line of the census for a cache.
