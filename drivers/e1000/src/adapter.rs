@@ -23,7 +23,7 @@ use crate::{
     link::LinkState,
     regs::{RegisterIo, Stat},
     stats::{HardwareTotals, RxCounters, TxCounters},
-    tx::{EncapError, Finished, HEADER, RECLAIM_BURST, TxRing},
+    tx::{EncapError, Finished, HEADER, MIN_FRAME, RECLAIM_BURST, TxRing},
     variant::Variant,
 };
 
@@ -182,44 +182,42 @@ impl<R: RegisterIo> Adapter<R> {
         if !self.link_up() {
             return Err((0, TxRefusal::LinkDown));
         }
-        let longest = self.longest();
+        let longest = self.longest().max(MIN_FRAME);
         let (mut accepted, mut octets) = (0, 0);
         let refused = loop {
-            let Some(packet) = batch.pop() else { break None };
-            if packet.len() > longest {
-                give_back(batch, packet);
-                break Some(TxRefusal::TooLong);
-            }
-            if ring.free() == 0 {
-                burst -= ring.reclaim(burst, &self.sent, &mut home);
-            }
-            match ring.encap(packet) {
-                Ok(len) => octets += len as u64,
-                Err(EncapError::NoRoom(packet)) => {
-                    give_back(batch, packet);
-                    break Some(TxRefusal::RingFull);
-                }
-                Err(EncapError::Unsendable(packet)) => {
+            let put = ring.encap(batch, longest);
+            accepted += put.frames as u64;
+            octets += put.octets;
+            match put.stopped {
+                Some(EncapError::TooLong) => break Some(TxRefusal::TooLong),
+                Some(EncapError::NoRoom) => break Some(TxRefusal::RingFull),
+                Some(EncapError::Unsendable) => {
+                    accepted += 1;
                     self.sent.discarded.bump();
-                    home(packet);
+                    batch.pop().into_iter().for_each(&mut home);
+                }
+                None if batch.is_empty() => break None,
+                // The end of the ring, or it is full.
+                None if ring.free() > 0 => {}
+                None => {
+                    let freed = ring.reclaim(burst, &self.sent, &mut home);
+                    if freed == 0 {
+                        break Some(TxRefusal::RingFull);
+                    }
+                    burst -= freed;
                 }
             }
-            accepted += 1;
         };
         ring.flush(&self.regs);
-        self.sent.packets.add(u64::from(accepted));
+        self.sent.packets.add(accepted);
         self.sent.octets.add(octets);
         if refused == Some(TxRefusal::RingFull) {
             self.sent.ring_full.add(batch.len() as u64);
         }
+        #[expect(clippy::cast_possible_truncation, reason = "a batch has at most 64 frames")]
+        let accepted = accepted as u32;
         refused.map_or(Ok(accepted), |why| Err((accepted, why)))
     }
-}
-
-/// Puts the packet that was popped last back in front, where there is room for it.
-#[cold]
-fn give_back(batch: &mut PacketBatch, packet: PacketBuf) {
-    let _ = batch.push_front(packet);
 }
 
 impl<R: RegisterIo> Interface for Adapter<R> {
@@ -262,6 +260,7 @@ impl<R: RegisterIo> Interface for Adapter<R> {
         for packet in finished {
             cache.recycle(packet);
         }
+        cache.publish();
         match result {
             Ok(accepted) => TxOutcome::all(accepted),
             Err((accepted, why)) => TxOutcome::refused(accepted, why),

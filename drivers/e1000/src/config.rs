@@ -51,7 +51,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Returns the defaults: 256 descriptors each way, MTU 1500, own address and broadcast only, watchdog 5 s.
+    /// Returns the defaults: 1024 descriptors for reception (a burst of some milliseconds), 512 for transmission, MTU 1500, own address and broadcast only, watchdog 5 s.
     #[must_use]
     pub fn new(name: &str, if_index: u16, variant: &'static Variant) -> Self {
         Self {
@@ -59,8 +59,8 @@ impl Config {
             if_index,
             variant,
             mtu: 1500,
-            rx_descriptors: 256,
-            tx_descriptors: 256,
+            rx_descriptors: 1024,
+            tx_descriptors: 512,
             moderation: Moderation::default(),
             filter: ReceiveFilter::default(),
             watchdog: Duration::from_secs(5),

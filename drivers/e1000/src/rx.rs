@@ -9,7 +9,7 @@ use alloc::{sync::Arc, vec::Vec};
 use bus_dma::{DmaMap, DmaMem, FromDevice, PreRead, Segment};
 use ifnet::IfIndex;
 use ksync::atomic::{DeviceU64, Ordering};
-use pktbuf::{HEADROOM, LinkCast, PacketBuf, PoolCache};
+use pktbuf::{From, HEADROOM, LinkCast, PacketBuf, PoolCache};
 use wire::MacAddr;
 
 use crate::{
@@ -60,11 +60,21 @@ pub struct RxRing {
 /// What a pass has counted so far.
 #[derive(Default)]
 struct Pass {
-    packets: u64,
+    /// Descriptors served without handing anything up.
+    refused: u64,
     octets: u64,
     /// Frames to any group, those to everybody among them.
     groups: u64,
     broadcast: u64,
+}
+
+/// Why the next descriptor is not served as usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Odd {
+    /// It is not done, or what is in it is not a whole good frame.
+    Frame,
+    /// There is no fresh buffer for it, or none that the device can reach.
+    NoBuffer,
 }
 
 impl RxRing {
@@ -140,30 +150,13 @@ impl RxRing {
         let mut pass = Pass::default();
         let mut served = 0;
         while served < budget {
-            let index = self.next;
-            let Some([address, rest]) = descriptor(&self.memory, index) else { break };
-            // ORDERING: acquire pairs with the device's write-back: DD is written after the frame and the length.
-            let word = rest.load(Ordering::Acquire);
-            let written = RxWriteback::decode(word);
-            let length = usize::from(written.length);
-            let fine = RxWriteback::is_good(word) && (SHORTEST..=BUFFER).contains(&length) && !self.skipping;
-            if fine && let Some((mut packet, segment)) = swap(self.maps.get_mut(index), cache) {
-                // Plain stores, the address first: the descriptor is ours until RDT passes it, see `publish`.
-                address.store(segment.addr.as_u64(), Ordering::Relaxed);
-                rest.store(0, Ordering::Relaxed);
-                let cast = note_group(packet.bytes(), &mut pass);
-                pass.packets += 1;
-                pass.octets += length as u64;
-                if packet.set_received(length, self.if_index, cast).is_some() {
-                    sink(packet);
-                }
-            } else if written.done() {
-                self.refuse(fine, written, counters);
-                self.arm_again();
-            } else {
+            let (run, odd) = self.harvest_run(budget - served, cache, &mut pass, sink);
+            served += run;
+            let Some(odd) = odd else { continue };
+            if served >= budget || !self.refuse(odd, counters, &mut pass) {
                 break;
             }
-            self.next = if index + 1 < self.maps.len() { index + 1 } else { 0 };
+            self.next = self.after(self.next);
             served += 1;
         }
         if served > 0 {
@@ -171,14 +164,75 @@ impl RxRing {
             // ORDERING: relaxed; for a view, and nobody reads the ring by it.
             #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 4096 descriptors")]
             counters.next.store(self.next as u32, Ordering::Relaxed);
-            counters.packets.add(pass.packets);
+            counters.packets.add(served as u64 - pass.refused);
             counters.octets.add(pass.octets);
             if pass.groups > 0 {
                 counters.multicast.add(pass.groups - pass.broadcast);
                 counters.broadcast.add(pass.broadcast);
             }
+            cache.publish();
         }
         served
+    }
+
+    /// Serves good frames up to the end of the ring, at most `limit`. Returns how many, and what stopped it early.
+    #[inline]
+    fn harvest_run(
+        &mut self,
+        limit: usize,
+        cache: &mut PoolCache,
+        pass: &mut Pass,
+        sink: &mut impl FnMut(PacketBuf),
+    ) -> (usize, Option<Odd>) {
+        if self.skipping {
+            return (0, Some(Odd::Frame));
+        }
+        let from = From::interface(self.if_index, LinkCast::Unicast);
+        let end = self.maps.len().min(self.next + limit);
+        let (descriptors, _) = self.memory.cells().as_chunks::<WORDS>();
+        let descriptors = descriptors.get(self.next..end).unwrap_or_default();
+        let maps = self.maps.get_mut(self.next..end).unwrap_or_default();
+        let (mut run, mut octets, mut odd) = (0, 0, None);
+        for (map, [address, rest]) in maps.iter_mut().zip(descriptors) {
+            // ORDERING: acquire pairs with the device's write-back: DD is written after the frame and the length.
+            let word = rest.load(Ordering::Acquire);
+            let length = usize::from(RxWriteback::decode(word).length);
+            if !RxWriteback::is_good(word) || length.wrapping_sub(SHORTEST) > BUFFER - SHORTEST {
+                odd = Some(Odd::Frame);
+                break;
+            }
+            let Some(mut fresh) = cache.take() else {
+                odd = Some(Odd::NoBuffer);
+                break;
+            };
+            let _ = fresh.set_window(HEADROOM, BUFFER);
+            let (mut packet, segment) = match map.exchange(fresh) {
+                Ok(full) => full,
+                Err((fresh, _)) => {
+                    cache.recycle(fresh);
+                    odd = Some(Odd::NoBuffer);
+                    break;
+                }
+            };
+            // Plain stores, the address first: the descriptor is ours until RDT passes it, see `publish`.
+            address.store(segment.addr.as_u64(), Ordering::Relaxed);
+            rest.store(0, Ordering::Relaxed);
+            run += 1;
+            octets += length as u64;
+            let _ = packet.set_received(length, from);
+            if packet.front().is_some_and(|&[first]| first & 1 != 0) {
+                note_group(&mut packet, pass);
+            }
+            sink(packet);
+        }
+        self.next = if self.next + run < self.maps.len() { self.next + run } else { 0 };
+        pass.octets += octets;
+        (run, odd)
+    }
+
+    #[inline]
+    fn after(&self, index: usize) -> usize {
+        if index + 1 < self.maps.len() { index + 1 } else { 0 }
     }
 
     /// Returns what the device wrote into the next descriptor, if it is done with it.
@@ -196,15 +250,16 @@ impl RxRing {
         written.done().then_some(written)
     }
 
-    /// Counts a frame that is dropped here, once however many descriptors it spans. A `good` one lacks a fresh buffer.
+    /// Refuses what is in the next descriptor, if the device is done with it (returns whether it is): counts the frame, once however
+    /// many descriptors it spans, and arms the descriptor again.
     #[cold]
-    fn refuse(&mut self, good: bool, written: RxWriteback, counters: &RxCounters) {
-        if good {
-            counters.no_buffer.bump();
-            return;
-        }
+    fn refuse(&mut self, odd: Odd, counters: &RxCounters, pass: &mut Pass) -> bool {
+        let Some(written) = self.available() else { return false };
+        pass.refused += 1;
         let last = written.status.contains(RxStatus::EOP);
-        if self.skipping || !last {
+        if odd == Odd::NoBuffer {
+            counters.no_buffer.bump();
+        } else if self.skipping || !last {
             if !self.skipping {
                 counters.length_errors.bump();
             }
@@ -216,6 +271,8 @@ impl RxRing {
         } else {
             counters.length_errors.bump();
         }
+        self.arm_again();
+        true
     }
 
     /// Gives the next slot back to the device with the buffer it has.
@@ -241,7 +298,8 @@ impl RxRing {
 
     #[inline]
     fn cells(&self, index: usize) -> Option<&[DeviceU64; WORDS]> {
-        descriptor(&self.memory, index)
+        let (descriptors, _) = self.memory.cells().as_chunks();
+        descriptors.get(index)
     }
 
     /// Gives all served descriptors back: RDT becomes the last of them, one behind `next`, which stays out of the
@@ -307,57 +365,11 @@ pub(crate) fn arm(map: &mut DmaMap<FromDevice>, mut fresh: PacketBuf) -> Result<
     Ok(())
 }
 
-/// Returns the words of descriptor `index`.
-#[inline]
-fn descriptor(memory: &DmaMem, index: usize) -> Option<&[DeviceU64; WORDS]> {
-    let (descriptors, _) = memory.cells().as_chunks();
-    descriptors.get(index)
-}
-
-/// Exchanges the full buffer in `map` for a fresh one; `None`, and no change, if there is none, or no way for the device to reach it.
-#[inline]
-fn swap(map: Option<&mut DmaMap<FromDevice>>, cache: &mut PoolCache) -> Option<(PacketBuf, Segment)> {
-    let mut fresh = cache.alloc()?;
-    let refused = match map {
-        Some(map) if fresh.set_window(HEADROOM, BUFFER).is_some() => match map.exchange(fresh) {
-            Ok(full) => return Some(full),
-            Err((fresh, _)) => fresh,
-        },
-        _ => fresh,
-    };
-    cache.recycle(refused);
-    None
-}
-
-/// Tells whether a frame is addressed to a group, and counts it then.
-#[inline]
-fn note_group(frame: &[u8], pass: &mut Pass) -> LinkCast {
-    match frame.first() {
-        Some(first) if first & 1 != 0 => group(frame, pass),
-        _ => LinkCast::Unicast,
-    }
-}
-
+/// Notes of a frame, and counts, that it is addressed to a group.
 #[cold]
-fn group(frame: &[u8], pass: &mut Pass) -> LinkCast {
-    let broadcast = frame.first_chunk().is_some_and(|octets| MacAddr(*octets).is_broadcast());
+fn note_group(packet: &mut PacketBuf, pass: &mut Pass) {
+    let broadcast = packet.front().is_some_and(|octets| MacAddr(*octets).is_broadcast());
+    packet.set_link_cast(if broadcast { LinkCast::Broadcast } else { LinkCast::Multicast });
     pass.groups += 1;
     pass.broadcast += u64::from(broadcast);
-    if broadcast { LinkCast::Broadcast } else { LinkCast::Multicast }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_are_classed_by_their_destination_and_groups_are_counted() {
-        let mut pass = Pass::default();
-        assert_eq!(note_group(&[0x52, 0x54, 0, 0, 0, 1, 9], &mut pass), LinkCast::Unicast);
-        assert_eq!(note_group(&[], &mut pass), LinkCast::Unicast);
-        assert_eq!((pass.groups, pass.broadcast), (0, 0));
-        assert_eq!(note_group(&[0xff; 14], &mut pass), LinkCast::Broadcast);
-        assert_eq!(note_group(&[1, 0, 0x5e, 0, 0, 5], &mut pass), LinkCast::Multicast);
-        assert_eq!((pass.groups, pass.broadcast), (2, 1));
-    }
 }

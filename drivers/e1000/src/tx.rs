@@ -12,7 +12,7 @@ use ksync::{
     atomic::{DeviceU64, Ordering},
     time::Instant,
 };
-use pktbuf::{BATCH_CAPACITY, PacketBuf};
+use pktbuf::{BATCH_CAPACITY, PacketBatch, PacketBuf};
 
 use crate::{
     desc::{self, TxCommand, TxStatus, WORDS},
@@ -34,13 +34,26 @@ pub(crate) const MIN_FRAME: usize = 60;
 /// Octets of an Ethernet header: nothing shorter is a frame.
 pub(crate) const HEADER: usize = 14;
 
-/// Why one frame was not put into the ring.
-#[derive(Debug)]
+/// Why the frame at the front was not put into the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EncapError {
     /// No way to send it now; later perhaps.
-    NoRoom(PacketBuf),
+    NoRoom,
+    /// Longer than this port sends.
+    TooLong,
     /// No way to send it ever: not a frame, or without a bus address.
-    Unsendable(PacketBuf),
+    Unsendable,
+}
+
+/// What [`TxRing::encap`] has done.
+#[derive(Debug)]
+pub(crate) struct Encapsulated {
+    /// Frames put into the ring.
+    pub(crate) frames: usize,
+    /// Their octets, before padding.
+    pub(crate) octets: u64,
+    /// What is wrong with the frame that is now at the front, if anything is.
+    pub(crate) stopped: Option<EncapError>,
 }
 
 /// The ring, its memory and one map per descriptor.
@@ -115,35 +128,48 @@ impl TxRing {
         if index + 1 < self.maps.len() { index + 1 } else { 0 }
     }
 
-    /// Puts one frame into the ring and returns its octets (before padding). The device learns of it at the next
-    /// [`flush`](Self::flush).
+    /// Puts frames from the front of `batch` into the ring, up to the end of the ring or the first that cannot be sent as it is. The
+    /// device learns of them at the next [`flush`](Self::flush).
     #[inline]
-    pub(crate) fn encap(&mut self, mut packet: PacketBuf) -> Result<usize, EncapError> {
-        if self.free() == 0 {
-            return Err(EncapError::NoRoom(packet));
-        }
-        let octets = packet.len();
-        if octets < MIN_FRAME && !pad(&mut packet) {
-            return Err(EncapError::Unsendable(packet));
-        }
-        let index = self.next;
-        let Some(map) = self.maps.get_mut(index) else { return Err(EncapError::NoRoom(packet)) };
-        let segment = match map.lend(packet) {
-            Ok(segment) => segment,
-            Err((packet, bus_dma::DmaError::NoMemory)) => return Err(EncapError::NoRoom(packet)),
-            Err((packet, _)) => return Err(EncapError::Unsendable(packet)),
-        };
-        #[expect(clippy::cast_possible_truncation, reason = "the tag's maxsize is below 2^16")]
-        let word = desc::tx_word(segment.len as u16, TxCommand::EOP | TxCommand::IFCS);
-        if let Some([address, rest]) = self.cells(index) {
-            // Plain stores: the descriptor is ours until TDT passes it, see `flush`.
-            address.store(segment.addr.as_u64(), Ordering::Relaxed);
-            rest.store(word, Ordering::Relaxed);
-        }
-        self.next = self.after(index);
-        self.used += 1;
-        self.unflushed += 1;
-        Ok(octets)
+    pub(crate) fn encap(&mut self, batch: &mut PacketBatch, longest: usize) -> Encapsulated {
+        let start = self.next;
+        let end = self.maps.len().min(start + self.free());
+        let (descriptors, _) = self.memory.cells().as_chunks::<WORDS>();
+        let descriptors = descriptors.get(start..end).unwrap_or_default();
+        let maps = self.maps.get_mut(start..end).unwrap_or_default();
+        let mut slots = maps.iter_mut().zip(descriptors);
+        let (mut octets, mut stopped) = (0, None);
+        let frames = batch.consume(end - start, |mut packet| {
+            let len = packet.len();
+            if len.wrapping_sub(MIN_FRAME) > longest - MIN_FRAME && !pad(&mut packet, longest) {
+                stopped = Some(if len > longest { EncapError::TooLong } else { EncapError::Unsendable });
+                return Err(packet);
+            }
+            let Some((map, [address, rest])) = slots.next() else {
+                stopped = Some(EncapError::NoRoom);
+                return Err(packet);
+            };
+            match map.lend(packet) {
+                Ok(segment) => {
+                    #[expect(clippy::cast_possible_truncation, reason = "the tag's maxsize is below 2^16")]
+                    let word = desc::tx_word(segment.len as u16, TxCommand::EOP | TxCommand::IFCS);
+                    // Plain stores: the descriptor is ours until TDT passes it, see `flush`.
+                    address.store(segment.addr.as_u64(), Ordering::Relaxed);
+                    rest.store(word, Ordering::Relaxed);
+                    octets += len as u64;
+                    Ok(())
+                }
+                Err((packet, error)) => {
+                    let later = error == bus_dma::DmaError::NoMemory;
+                    stopped = Some(if later { EncapError::NoRoom } else { EncapError::Unsendable });
+                    Err(packet)
+                }
+            }
+        });
+        self.next = if start + frames < self.maps.len() { start + frames } else { 0 };
+        self.used += frames;
+        self.unflushed += frames;
+        Encapsulated { frames, octets, stopped }
     }
 
     #[inline]
@@ -191,14 +217,19 @@ impl TxRing {
                 break;
             }
             // EC and LC are counted by ECOL and LATECOL, for every frame and not only for those that report.
-            let upto = self.after(report);
-            while self.clean != upto && done < limit {
-                if let Some(packet) = self.release_oldest() {
-                    home(packet);
-                }
-                done += 1;
+            // Those up to it, or to the end of the ring, from where the next round goes on.
+            let end = if report >= self.clean { report + 1 } else { self.maps.len() };
+            let maps = self.maps.get_mut(self.clean..end.min(self.clean + limit - done)).unwrap_or_default();
+            if maps.is_empty() {
+                break;
             }
-            self.awaited = (self.clean != upto).then_some(report);
+            let freed = maps.len();
+            maps.iter_mut().filter_map(DmaMap::take_back).for_each(&mut home);
+            done += freed;
+            self.used -= freed;
+            let last = self.clean + freed - 1;
+            self.clean = self.after(last);
+            self.awaited = (last != report).then_some(report);
         }
         if done > 0 {
             counters.done.add(done as u64);
@@ -262,11 +293,11 @@ impl TxRing {
 }
 
 /// Makes a short frame as long as it has to be. The device pads as well (TCTL.PSP), but with whatever lies behind the frame on some
-/// parts: pad with zeros here. Returns whether it is a frame now.
+/// parts: pad with zeros here. Returns whether it is a frame that can be sent now.
 #[cold]
-fn pad(packet: &mut PacketBuf) -> bool {
+fn pad(packet: &mut PacketBuf, longest: usize) -> bool {
     let octets = packet.len();
-    octets >= HEADER && packet.extend(MIN_FRAME.saturating_sub(octets)).is_some()
+    (HEADER..=longest).contains(&octets) && packet.extend(MIN_FRAME.saturating_sub(octets)).is_some()
 }
 
 /// Makes `count` transmit maps.
