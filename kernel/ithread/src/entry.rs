@@ -60,6 +60,7 @@ pub(crate) struct Entry {
     pub(crate) runs: Counter,
     pub(crate) idle: Counter,
     pub(crate) again: Counter,
+    pub(crate) polls: Counter,
 }
 
 impl Entry {
@@ -76,6 +77,7 @@ impl Entry {
             runs: Counter::new(),
             idle: Counter::new(),
             again: Counter::new(),
+            polls: Counter::new(),
         }
     }
 
@@ -140,6 +142,7 @@ impl Entry {
             runs: self.runs.get(),
             idle: self.idle.get(),
             again: self.again.get(),
+            polls: self.polls.get(),
         }
     }
 }
@@ -165,6 +168,8 @@ pub struct HandlerStatistics {
     pub idle: u64,
     /// Runs that ended on their budget.
     pub again: u64,
+    /// Runs that found nothing and expect more, see [`Pass::Poll`](crate::Pass::Poll).
+    pub polls: u64,
 }
 
 /// Cuts `text` to the length of a [`Name`], at a character boundary.

@@ -21,6 +21,7 @@ extern crate alloc;
 
 mod entry;
 mod event;
+mod linger;
 mod notice;
 mod register;
 mod report;
@@ -36,6 +37,7 @@ use ksync::{cpu::CpuId, time::Instant};
 
 pub use entry::{HandlerId, HandlerStatistics};
 pub use event::IntrEvent;
+pub use linger::Linger;
 pub use notice::{MAX_STRAY_LOG, Notice};
 pub use report::EventStatistics;
 pub use storm::{DEFAULT_STORM_THRESHOLD, TICK};
@@ -76,6 +78,9 @@ pub enum Pass {
     Done,
     /// The budget ran out; the handler is run again before the line is unmasked.
     Again,
+    /// There was nothing to do, but more is expected at once ([`Linger`] tells): the handler is run again before the line is
+    /// unmasked, as long as no other thread wants the CPU.
+    Poll,
 }
 
 /// The part of a handler that runs in the interrupt thread, which owns it.
@@ -131,6 +136,8 @@ pub trait Scheduler: Send + Sync + 'static {
     fn sleep(&self, span: Duration);
     /// Lets threads of the same priority run.
     fn yield_now(&self);
+    /// Returns whether some other thread waits for the calling CPU. Cheap, and may be a moment old.
+    fn is_contended(&self) -> bool;
     /// Returns the time. Called in interrupt context too.
     fn now(&self) -> Instant;
     /// Changes the name that thread listings show.

@@ -89,7 +89,7 @@ impl<S: Scheduler> Ithread<S> {
     /// Runs every handler that was asked for, once.
     fn pass(&mut self) {
         self.masked = true;
-        let (mut progress, mut again) = (false, false);
+        let (mut progress, mut again, mut poll) = (false, false, false);
         for owned in &mut self.handlers {
             let entry = &owned.entry;
             if entry.state() != State::Active || !entry.take_request() {
@@ -109,11 +109,19 @@ impl<S: Scheduler> Ithread<S> {
                     entry.request();
                     again = true;
                 }
+                Pass::Poll => {
+                    entry.polls.bump();
+                    entry.request();
+                    poll = true;
+                }
             }
         }
         self.event.counters.passes.bump();
-        if again {
+        let contended = self.event.scheduler.is_contended();
+        if again || (poll && !contended) {
             self.event.request_pass();
+        }
+        if again && contended {
             self.event.scheduler.yield_now();
         }
         self.watch_storm(progress);

@@ -43,6 +43,8 @@ pub(crate) struct Cpu<P: Platform> {
     /// A hint: its idle thread runs.
     pub(crate) idle: AtomicBool,
     pub(crate) online: AtomicBool,
+    /// A hint: some thread is ready and waits for this CPU. Written under the queue's lock.
+    pub(crate) contended: AtomicBool,
 }
 
 /// What a CPU's lock protects.
@@ -114,6 +116,7 @@ impl<P: Platform> Scheduler<P> {
                 resched: AtomicBool::new(false),
                 idle: AtomicBool::new(false),
                 online: AtomicBool::new(false),
+                contended: AtomicBool::new(false),
             })
         });
         let cpus = cpus.collect();
@@ -353,6 +356,7 @@ impl<P: Platform> Core<P> {
         let Some(owned) = queue.as_mut() else { unreachable!("threads are only sent to CPUs that were adopted") };
         let priority = thread.priority;
         owned.ready.push_back(priority, thread, self.platform.now());
+        there.contended.store(true, Ordering::Relaxed);
         let displaces = owned.yields_to(priority);
         if displaces {
             // Inside the lock: the CPU clears the flag under it when it picks.

@@ -45,6 +45,17 @@ impl<P: Platform> Scheduler<P> {
         self.core.schedule(Why::Yield);
     }
 
+    /// Returns whether some other thread is ready and waits for the calling CPU: if not, yielding would come to nothing. One load;
+    /// the answer is a moment old, and a thread that has meanwhile been taken by another CPU may still be counted.
+    ///
+    /// # Context
+    /// Thread context, bound to its CPU (else the answer may be about the CPU it was on).
+    #[inline]
+    #[must_use]
+    pub fn is_contended(&self) -> bool {
+        self.core.cpus[self.core.platform.current_cpu().index()].contended.load(Ordering::Relaxed)
+    }
+
     /// Serves this CPU's timer: wakes due sleepers, ends slices.
     ///
     /// # Context
@@ -114,6 +125,8 @@ impl<P: Platform> Core<P> {
             queue.put_back(&previous, cpu, in_slice, now);
         }
         let picked = queue.ready.pop(now);
+        // ORDERING: relaxed; a hint, which costs a look at the queue at most.
+        here.contended.store(!queue.ready.is_empty(), Ordering::Relaxed);
         let (next, reason) = picked.unwrap_or_else(|| (queue.idle.clone(), Reason::First));
         let same = Arc::ptr_eq(&next, &previous);
         queue.turn = reason == Reason::Starved;

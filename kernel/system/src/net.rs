@@ -19,9 +19,10 @@ use shutdown::Flushed;
 
 use crate::threads;
 
-/// Frames for the machine itself and for every card: two rings of 256, a cache of 128, and as much again in flight.
+/// Frames for the machine itself (what is held for neighbours and in protocol queues), and for every card: both its rings full, a
+/// cache of 128, and as many again on their way.
 const FRAMES_BASE: usize = 1024;
-const FRAMES_PER_CARD: usize = 1024;
+const FRAMES_PER_CARD: usize = 1024 + 512 + 256;
 /// The pool takes at most this share of the memory that is free.
 const SHARE: usize = 4;
 /// Octets of a physical frame.

@@ -9,7 +9,7 @@ use alloc::{boxed::Box, sync::Arc};
 use core::fmt;
 
 use e1000::{Adapter, FilterCause, LinkState, RxRing};
-use ithread::{Filter, FilterResult, Handler, HandlerId, IntrEvent, Pass};
+use ithread::{Filter, FilterResult, Handler, HandlerId, IntrEvent, Linger, Pass};
 use ksync::{Once, SpinLock, time::Instant};
 use machine::{irq::IrqLine, time};
 use pci::PciAddress;
@@ -18,8 +18,13 @@ use router::Worker;
 
 use crate::{fail_points, hand_over::FirstPacket, registers::Bar, threads::Threads};
 
-/// Frames a pass takes from the ring: one batch.
+/// Frames taken from the ring at once: one batch.
 const BUDGET: usize = 64;
+/// Batches in a run, at most: what a run costs beside its packets is spread over so many.
+const BATCHES: usize = 4;
+/// Looks at the ring in a run that finds nothing, and pauses between two of them: a few microseconds in all.
+const LOOKS: usize = 8;
+const PAUSES: usize = 4;
 
 /// An interrupt event of this kernel.
 pub(crate) type Event = IntrEvent<Threads>;
@@ -64,8 +69,8 @@ impl Port {
     pub(crate) fn hook_up(self: &Arc<Self>, rx: RxRing, worker: Worker) -> Result<(), ithread::Error> {
         let filter = Box::new(CardFilter(Arc::clone(&self.adapter)));
         let batch = PacketBatch::new();
-        let (port, first) = (Arc::clone(self), FirstPacket::default());
-        let forwarder = Box::new(Forwarder { port, rx, worker, batch, first });
+        let (port, first, linger) = (Arc::clone(self), FirstPacket::default(), Linger::new());
+        let forwarder = Box::new(Forwarder { port, rx, worker, batch, first, linger });
         let id = self.event.add_handler(&self.name, filter, forwarder)?;
         self.handler.call_once(|| id);
         Ok(())
@@ -126,30 +131,66 @@ struct Forwarder {
     /// Frames on their way from the ring to the data path; empty between passes.
     batch: PacketBatch,
     first: FirstPacket,
+    linger: Linger,
+}
+
+impl Forwarder {
+    /// Takes batches from the ring and sends them on their way while there are any, up to the limit. Returns the frames served.
+    #[inline]
+    fn forward(&mut self, now: Instant) -> usize {
+        let Self { port, rx, worker, batch, .. } = self;
+        worker.pass(now, |pass| {
+            let mut served = 0;
+            for _ in 0..BATCHES {
+                let found = rx.service(&port.adapter, BUDGET, pass.cache(), |packet| {
+                    // The budget is the batch's size, so there is room.
+                    let _ = batch.push(packet);
+                });
+                if found == 0 {
+                    break;
+                }
+                pass.receive_all(batch);
+                pass.finish();
+                served += found;
+            }
+            served
+        })
+    }
+
+    /// Waits a few microseconds for a frame.
+    fn look_out(&self) -> bool {
+        (0..LOOKS).any(|_| {
+            (0..PAUSES).for_each(|_| core::hint::spin_loop());
+            self.rx.has_work()
+        })
+    }
 }
 
 impl Handler for Forwarder {
     fn run(&mut self) -> Pass {
-        let Self { port, rx, worker, batch, first } = self;
-        fail_points::at_pass(port.number);
-        let link = port.adapter.service_link();
-        let served = worker.pass(time::now(), |pass| {
-            let served = rx.service(&port.adapter, BUDGET, pass.cache(), |packet| {
-                // The budget is the batch's size, so there is room.
-                let _ = batch.push(packet);
-            });
-            pass.receive_all(batch);
-            served
-        });
-        first.after_pass(worker);
+        fail_points::at_pass(self.port.number);
+        let link = self.port.adapter.service_link();
+        let now = time::now();
+        let served = self.forward(now);
         if let Some(link) = link {
-            port.say_link(link);
+            self.port.say_link(link);
         }
-        match served {
-            0 if link.is_none() => Pass::Idle,
-            0 => Pass::Done,
+        if served > 0 {
+            self.first.after_pass(&self.worker);
+            self.linger.worked(now);
             // One more look costs a read of memory; an interrupt costs an exit and 128 us on some devices.
-            _ => Pass::Again,
+            return Pass::Again;
+        }
+        match link {
+            None if self.linger.expects_more(now) => {
+                if self.look_out() {
+                    Pass::Again
+                } else {
+                    Pass::Poll
+                }
+            }
+            None => Pass::Idle,
+            Some(_) => Pass::Done,
         }
     }
 

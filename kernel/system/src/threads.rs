@@ -273,6 +273,11 @@ impl ithread::Scheduler for Threads {
     }
 
     #[inline]
+    fn is_contended(&self) -> bool {
+        scheduler().is_contended()
+    }
+
+    #[inline]
     fn now(&self) -> Instant {
         time::now()
     }

@@ -133,6 +133,11 @@ impl Scheduler for Host {
         model::yield_now();
     }
 
+    /// The model's own scheduler decides; yielding is always worth a try.
+    fn is_contended(&self) -> bool {
+        true
+    }
+
     fn now(&self) -> Instant {
         self.time()
     }

@@ -265,6 +265,11 @@ impl Scheduler for Shared {
         model::yield_now();
     }
 
+    /// The model's own scheduler decides; yielding is always worth a try.
+    fn is_contended(&self) -> bool {
+        true
+    }
+
     fn now(&self) -> Instant {
         Instant::from_nanos(self.0.clock.fetch_add(1000, SeqCst))
     }

@@ -74,13 +74,14 @@ pub(super) fn interrupts(out: &mut dyn Write) -> fmt::Result {
         for handler in (0..).map_while(|place| event.handler(place).ok().flatten()) {
             writeln!(
                 out,
-                "    {:<20} claimed {} declined {} runs {} idle {} again {}{}",
+                "    {:<20} claimed {} declined {} runs {} idle {} again {} polls {}{}",
                 handler.name,
                 handler.claimed,
                 handler.declined,
                 handler.runs,
                 handler.idle,
                 handler.again,
+                handler.polls,
                 if handler.suspended { " SUSPENDED" } else { "" }
             )?;
         }
