@@ -26,14 +26,12 @@ impl Key {
         Self(1 << 63 | u64::from(interface) << 32 | u64::from(ip.to_bits()))
     }
 
-    /// Mixes the key with a secret so that nobody outside can aim at one place of the table.
+    /// Mixes the key with a secret so that nobody outside can aim at one place of the table: multiplication by a secret odd number,
+    /// whose upper bits spread any set of keys well.
     #[inline]
     pub(crate) fn hash(self, seed: u64) -> usize {
-        let mut x = self.0 ^ seed;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^= x >> 31;
-        let [a, b, c, d, ..] = x.to_le_bytes();
+        let odd = (seed ^ 0x9e37_79b9_7f4a_7c15) | 1;
+        let [.., a, b, c, d] = self.0.wrapping_mul(odd).to_le_bytes();
         u32::from_le_bytes([a, b, c, d]) as usize
     }
 }

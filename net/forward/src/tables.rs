@@ -9,6 +9,8 @@ use fib::{Fib, NextHop, NextHopKind};
 use ifnet::IfIndex;
 use wire::{Ipv4Cidr, MacAddr};
 
+use crate::Adjacency;
+
 /// The switches of forwarding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForwardConfig {
@@ -51,6 +53,8 @@ pub struct Tables {
     interfaces: Vec<IfConfig>,
     config: ForwardConfig,
     own: OwnFilter,
+    /// By the next hop's index in the routes.
+    adjacencies: Vec<Adjacency>,
 }
 
 impl Tables {
@@ -65,7 +69,18 @@ impl Tables {
                 own.insert(address);
             }
         }
-        Self { fib, interfaces, config, own }
+        let adjacency = |index| fib.at_index(index).map(|hop| Adjacency::new(hop, &interfaces, &config));
+        let limit = u16::try_from(fib.index_limit()).unwrap_or(u16::MAX);
+        let adjacencies = (0..limit).map(|index| adjacency(index).unwrap_or(Adjacency::NONE)).collect();
+        Self { fib, interfaces, config, own, adjacencies }
+    }
+
+    /// Returns the adjacency of a next hop by its index in the routes; of one that leads to no neighbour, and of none (index 0), one
+    /// through which nothing goes.
+    #[inline]
+    #[must_use]
+    pub fn adjacency(&self, hop: u16) -> &Adjacency {
+        self.adjacencies.get(usize::from(hop)).unwrap_or(&Adjacency::NONE)
     }
 
     /// Returns the routes.
@@ -112,6 +127,12 @@ impl Tables {
     #[inline]
     pub(crate) fn own_kind(&self, address: Ipv4Addr) -> Option<NextHopKind> {
         if self.own.may_contain(address) { self.own_kind_exactly(address) } else { None }
+    }
+
+    /// Returns whether `address` may be one of ours in either sense; "no" is certain.
+    #[inline]
+    pub(crate) const fn may_be_own(&self, address: Ipv4Addr) -> bool {
+        self.own.may_contain(address)
     }
 
     #[cold]

@@ -207,6 +207,24 @@ impl<T> Netisr<T> {
         self.enqueue(source, packet)
     }
 
+    /// Decides about `packets` packets of `source` at once: returns whether all of them are to be processed now, as
+    /// [`dispatch`](Self::dispatch) would say of each with [`Dispatch::Direct`]. If not, nothing has happened, and each is dispatched
+    /// by itself.
+    ///
+    /// # Context
+    /// The thread that owns the source.
+    #[inline]
+    pub fn dispatch_run(&self, source: &mut Source, here: usize, packets: usize) -> bool {
+        let policy = self.policy();
+        let direct = policy != Policy::Deferred && self.may_run_here(policy, source, here);
+        if direct {
+            source.unflushed = true;
+            source.direct += packets as u64;
+            source.hybrid += if policy == Policy::Hybrid { packets as u64 } else { 0 };
+        }
+        direct
+    }
+
     /// Says that everything that came of the packets processed directly has been sent. Call it at the end of each pass, with the
     /// workstream of the CPU the pass ran on.
     pub fn end_pass(&self, source: &mut Source, here: usize) {

@@ -97,6 +97,14 @@ impl WorkerCounters {
         }
     }
 
+    /// Counts `frames` frames that a driver has handed up, of the interface whose book is at `place`.
+    #[inline]
+    pub(crate) fn receive_run(&self, place: usize, frames: u64) {
+        if let Some(book) = self.books.get(place) {
+            book.received.add(frames);
+        }
+    }
+
     /// Counts how a packet ended, in the book in which it is entered.
     #[inline]
     pub(crate) fn count(&self, packet: &PacketBuf, fate: Fate) {

@@ -16,13 +16,41 @@ use crate::{
 /// What waits for one outgoing interface.
 pub(crate) struct Egress {
     pub(crate) batch: PacketBatch,
-    /// The packets in the batch by where they came from.
+    /// Where all packets of the batch came from, if that is one place: nearly always. [`NONE`] in an empty batch, else [`SEVERAL`].
+    sole: usize,
+    /// The packets by where they came from, if these are several.
     tally: Tally,
 }
 
+const NONE: usize = usize::MAX;
+const SEVERAL: usize = usize::MAX - 1;
+
 impl Egress {
     pub(crate) const fn new() -> Self {
-        Self { batch: PacketBatch::new(), tally: Tally::new() }
+        Self { batch: PacketBatch::new(), sole: NONE, tally: Tally::new() }
+    }
+
+    /// Notes that the packet pushed last came from another source than those before it, if there are any.
+    #[cold]
+    fn note_source(&mut self, source: usize) {
+        match self.sole {
+            NONE => self.sole = source,
+            SEVERAL => self.tally.add(source),
+            before => {
+                self.tally = Tally::uniform(before, self.batch.len() - 1);
+                self.tally.add(source);
+                self.sole = SEVERAL;
+            }
+        }
+    }
+
+    /// Returns the packets by where they came from, for a batch that is about to go.
+    fn take_tally(&mut self) -> Tally {
+        match core::mem::replace(&mut self.sole, NONE) {
+            NONE => Tally::new(),
+            SEVERAL => core::mem::replace(&mut self.tally, Tally::new()),
+            source => Tally::uniform(source, self.batch.len()),
+        }
     }
 }
 
@@ -53,29 +81,35 @@ impl Pass<'_> {
     /// Puts a complete frame into the batch of its interface.
     #[inline]
     pub(crate) fn enqueue(&mut self, packet: PacketBuf, out: IfIndex) {
+        let source = tally::source(&packet);
+        self.enqueue_of(packet, out, source);
+    }
+
+    /// The same for a frame of which it is known what source it is of.
+    #[inline]
+    pub(crate) fn enqueue_of(&mut self, packet: PacketBuf, out: IfIndex, source: usize) {
         let place = out.as_usize();
         let Some(egress) = self.core.egress.get_mut(place) else {
             return self.discard(packet, DropReason::EgressDown);
         };
-        let source = tally::source(&packet);
-        match egress.batch.push(packet) {
-            Ok(()) => {
-                egress.tally.add(source);
-                self.core.waiting |= 1 << place;
-            }
-            Err(packet) => self.enqueue_full(packet, out),
+        if let Err(packet) = egress.batch.push(packet) {
+            return self.enqueue_full(packet, out, source);
+        }
+        if egress.sole != source {
+            egress.note_source(source);
+            self.core.waiting |= 1 << place;
         }
     }
 
     /// Sends a full batch, to make room for `packet`.
     #[cold]
-    fn enqueue_full(&mut self, packet: PacketBuf, out: IfIndex) {
+    #[inline(never)]
+    fn enqueue_full(&mut self, packet: PacketBuf, out: IfIndex, source: usize) {
         self.flush(out);
         let place = out.as_usize();
-        let source = tally::source(&packet);
         let refused = match self.core.egress.get_mut(place) {
             None => Err(packet),
-            Some(egress) => egress.batch.push(packet).inspect(|()| egress.tally.add(source)),
+            Some(egress) => egress.batch.push(packet).inspect(|()| egress.note_source(source)),
         };
         match refused {
             Ok(()) => self.core.waiting |= 1 << place,
@@ -98,6 +132,7 @@ impl Pass<'_> {
         let core = &mut *self.core;
         core.waiting &= !(1 << out.as_usize());
         let Some(egress) = core.egress.get_mut(out.as_usize()) else { return };
+        let mut tally = egress.take_tally();
         while !egress.batch.is_empty() {
             let Some(port) = self.snapshot.port(out) else {
                 let reason = if self.snapshot.closed { DropReason::ShuttingDown } else { DropReason::EgressDown };
@@ -110,18 +145,17 @@ impl Pass<'_> {
             let outcome = port.transmit(&mut egress.batch, &mut core.cache);
             // Who the accepted ones were can only be told from who is left.
             let left = Tally::of(&egress.batch);
-            egress.tally.record_sent(&left, &core.counters);
-            egress.tally = left;
+            tally.record_sent(&left, &core.counters);
+            tally = left;
             let Some(refusal) = outcome.refused else { break };
             // Too long is one frame's fault; the other refusals are about all that are left.
             let rest = if refusal == ifnet::TxRefusal::TooLong { 1 } else { egress.batch.len() };
             for packet in egress.batch.drain().take(rest) {
-                egress.tally.remove(tally::source(&packet));
+                tally.remove(tally::source(&packet));
                 core.counters.count(&packet, Fate::Dropped(refusal.into()));
                 core.cache.recycle(packet);
             }
         }
-        egress.tally = Tally::new();
     }
 
     /// Asks for a neighbour that is not known.

@@ -9,6 +9,9 @@
 //!   forward::input → Verdict → send_to: ARP lookup → batch of the outgoing interface → finish: one transmit per interface
 //! ```
 //!
+//! Nearly all frames are plain ([`forward::Plain`]); those of a batch go through [`Pass::receive_all`] in runs, stage by stage, with a
+//! few dozen instructions each, and come to the same end.
+//!
 //! Locks on the way of a forwarded packet: none but the outgoing interface's, once per pass. No allocation, no log.
 
 #![no_std]
@@ -23,6 +26,7 @@ mod counters;
 mod delivery;
 mod egress;
 mod error;
+mod express;
 mod ingress;
 mod local;
 mod look;

@@ -24,6 +24,12 @@ pub(crate) fn source(packet: &PacketBuf) -> usize {
     }
 }
 
+/// Returns the source of packets that interface `rx` received.
+#[inline]
+pub(crate) fn received(rx: u16) -> usize {
+    counters::place(Some(rx))
+}
+
 /// How many packets there are of each source.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
@@ -35,6 +41,16 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) const fn new() -> Self {
         Self { counts: [0; SOURCES], present: 0 }
+    }
+
+    /// A tally of `packets` packets (no more than a batch holds) of one source.
+    pub(crate) fn uniform(source: usize, packets: usize) -> Self {
+        let mut tally = Self::new();
+        if let Some(count) = tally.counts.get_mut(source) {
+            *count = u8::try_from(packets).unwrap_or(u8::MAX);
+            tally.present = 1 << source;
+        }
+        tally
     }
 
     /// Counts what is in a batch, by looking.

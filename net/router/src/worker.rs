@@ -53,8 +53,8 @@ pub(crate) struct Core {
     pub(crate) limiter: RateLimiter,
     /// For packets coming out of a hold queue or a protocol queue; empty between calls.
     pub(crate) scratch: PacketBatch,
-    source: Option<Source>,
-    workstream: usize,
+    pub(crate) source: Option<Source>,
+    pub(crate) workstream: usize,
 }
 
 const _: () = assert!(MAX_INTERFACES <= u32::BITS as usize);
@@ -206,14 +206,6 @@ impl<'p> Pass<'p> {
                 Dispatch::Full(packet) => return self.discard(packet, DropReason::NetisrFull),
                 Dispatch::Closed(packet) => return self.discard(packet, DropReason::ShuttingDown),
             }
-        }
-    }
-
-    /// Takes in all frames of a batch, in order.
-    #[inline]
-    pub fn receive_all(&mut self, packets: &mut PacketBatch) {
-        while let Some(packet) = packets.pop() {
-            self.receive(packet);
         }
     }
 

@@ -84,19 +84,19 @@ pub fn is_intact(bytes: &[u8]) -> bool {
 }
 
 /// Returns whether an IPv4 header without options agrees with its checksum.
+///
+/// Ones' complement is arithmetic modulo 0xffff, in which 2^32 is 1: the header is intact if the plain sum of its words of 32 bits is a
+/// multiple of that. A header of nothing but zeros is no exception (its sum is 0, not 0xffff), but is none anyway: it has no version.
 #[inline]
 #[must_use]
 pub fn is_intact_header(header: &[u8; 20]) -> bool {
-    let (words, last) = header.as_chunks::<8>();
-    let mut sum = 0;
-    for word in words {
-        let word = u64::from_ne_bytes(*word);
-        sum += (word & 0xffff_ffff) + (word >> 32);
-    }
-    if let [a, b, c, d] = last {
-        sum += u64::from(u32::from_ne_bytes([*a, *b, *c, *d]));
-    }
-    Sum(sum).is_intact()
+    /// The inverse of 0xffff modulo 2^64: multiples of 0xffff, and they alone, become small by it.
+    const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
+    const LARGEST: u64 = u64::MAX / 0xffff;
+    const { assert!(INVERSE.wrapping_mul(0xffff) == 1) };
+    let (words, _) = header.as_chunks::<4>();
+    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    sum.wrapping_mul(INVERSE) <= LARGEST
 }
 
 /// Returns the checksum after one 16-bit word changed from `old` to `new`: RFC 1624 equation 3,

@@ -4,5 +4,6 @@ mod any_frame;
 mod fragment;
 mod icmp;
 mod input;
+mod plain;
 mod reassembly;
 mod support;

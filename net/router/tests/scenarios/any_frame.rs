@@ -46,6 +46,25 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
+    fn frames_in_batches_come_to_the_same_end_as_frames_one_by_one(
+        frames in vec((prop_oneof![3 => bad_frame(), 2 => (0..9_u32).prop_map(|n| udp(&good(), n))], any::<bool>()), 90),
+    ) {
+        let (mut batches, mut singly) = (Bench::warm(), Bench::warm());
+        for run in frames.chunk_by(|a, b| a.1 == b.1) {
+            let on = if run[0].1 { EM1 } else { EM0 };
+            let run: Vec<Vec<u8>> = run.iter().map(|(frame, _)| frame.clone()).collect();
+            batches.receive_all(on, &run);
+            singly.receive_singly(on, &run);
+        }
+        prop_assert_eq!(batches.router.audit(), singly.router.audit());
+        for (one, other) in batches.ports.iter().zip(&singly.ports) {
+            prop_assert_eq!(one.take(), other.take());
+        }
+        batches.worker.flush_held(batches.now);
+        batches.assert_conserved();
+    }
+
+    #[test]
     fn bad_frames_harm_no_good_flow_and_each_is_counted(frames in vec((bad_frame(), any::<bool>()), 60)) {
         let mut bench = Bench::warm();
         let mut good_numbers = Vec::new();

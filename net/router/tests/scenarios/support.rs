@@ -13,8 +13,8 @@ use arp::ArpConfig;
 use config::Config;
 use ifnet::{DropReason, FateSnapshot, IfIndex, IfStatistics, Interface, TxOutcome, TxRefusal};
 use ksync::{rcu::Domain, time::Instant};
-use pktbuf::{PacketBatch, PacketPool, PoolCache};
-use router::{Audit, Router, Worker, WorkerConfig};
+use pktbuf::{BATCH_CAPACITY, PacketBatch, PacketBuf, PacketPool, PoolCache};
+use router::{Audit, Pass, Router, Worker, WorkerConfig};
 use wire::{
     Arp, ArpOperation, ArpPacket, EtherType, Ethernet, EthernetHeader, Ipv4, Ipv4Header, MacAddr, UdpHeader,
     icmpv4::Message,
@@ -199,13 +199,24 @@ impl Bench {
         self.receive_all(on, &[frame.to_vec()]);
     }
 
-    /// One pass with these frames.
+    /// One pass with these frames, in batches as a driver's thread hands them in.
     pub(crate) fn receive_all(&mut self, on: IfIndex, frames: &[Vec<u8>]) {
         self.worker.pass(self.now, |pass| {
+            for frames in frames.chunks(BATCH_CAPACITY) {
+                let mut batch = PacketBatch::new();
+                for frame in frames {
+                    batch.push(packet(pass, on, frame)).unwrap();
+                }
+                pass.receive_all(&mut batch);
+            }
+        });
+    }
+
+    /// One pass with these frames, each for itself.
+    pub(crate) fn receive_singly(&mut self, on: IfIndex, frames: &[Vec<u8>]) {
+        self.worker.pass(self.now, |pass| {
             for frame in frames {
-                let mut packet = pass.cache().alloc().unwrap();
-                packet.append(frame).unwrap();
-                packet.set_rx_if(on.0);
+                let packet = packet(pass, on, frame);
                 pass.receive(packet);
             }
         });
@@ -245,6 +256,13 @@ impl Bench {
 
 pub(crate) fn worker(router: &'static Router, pool: &'static PacketPool, name: &str, ingress: bool) -> Worker {
     Worker::new(router, pool, &WorkerConfig { name, workstream: 0, ingress }).unwrap()
+}
+
+fn packet(pass: &mut Pass<'_>, on: IfIndex, frame: &[u8]) -> PacketBuf {
+    let mut packet = pass.cache().alloc().unwrap();
+    packet.append(frame).unwrap();
+    packet.set_rx_if(on.0);
+    packet
 }
 
 pub(crate) fn arp_frame(
