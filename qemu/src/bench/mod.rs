@@ -4,6 +4,7 @@
 //! is [`Running`]. What is measured of it becomes a [`Record`], and tables and plots are made of records alone.
 
 pub mod cputime;
+pub mod fib;
 pub mod figures;
 pub mod generator;
 pub mod goal;

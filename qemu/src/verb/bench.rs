@@ -1,5 +1,6 @@
 //! `bench`: measures the router, alone or side by side with others that do the same job. Each measurement is a file under `bench`.
 
+mod fib;
 mod instructions;
 mod peers;
 mod traffic;
@@ -30,6 +31,8 @@ enum Measurement {
     Latency(traffic::Arguments),
     /// Instructions and register accesses of a forwarded packet, and where they go
     Instructions(instructions::Arguments),
+    /// Longest-prefix match alone, on this machine: lookups beside other structures, changes while it is read
+    Fib(fib::Arguments),
 }
 
 /// Measures.
@@ -40,5 +43,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(Measurement::Overload(arguments)) => traffic::run(What::Overload, arguments),
         Some(Measurement::Latency(arguments)) => traffic::run(What::Latency, arguments),
         Some(Measurement::Instructions(arguments)) => instructions::run(arguments),
+        Some(Measurement::Fib(arguments)) => fib::run(arguments),
     }
 }
