@@ -29,6 +29,8 @@ enum Measurement {
     Overload(traffic::Arguments),
     /// The times of frames, one under way and at half of the rate without loss; and what an idle router costs
     Latency(traffic::Arguments),
+    /// The router's memory, the size of its kernel, and its boot up to the first forwarded frame
+    Footprint(traffic::Arguments),
     /// Instructions and register accesses of a forwarded packet, and where they go
     Instructions(instructions::Arguments),
     /// Longest-prefix match alone, on this machine: lookups beside other structures, changes while it is read
@@ -42,6 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(Measurement::Throughput(arguments)) => traffic::run(What::Throughput, arguments),
         Some(Measurement::Overload(arguments)) => traffic::run(What::Overload, arguments),
         Some(Measurement::Latency(arguments)) => traffic::run(What::Latency, arguments),
+        Some(Measurement::Footprint(arguments)) => traffic::run(What::Footprint, arguments),
         Some(Measurement::Instructions(arguments)) => instructions::run(arguments),
         Some(Measurement::Fib(arguments)) => fib::run(arguments),
     }

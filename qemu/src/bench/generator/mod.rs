@@ -190,6 +190,37 @@ impl Generator {
         Ok(())
     }
 
+    /// Sends a frame from port 0 every so often, to a subject that may not be up yet, until one arrives at port 1 as it must
+    /// be; returns when it did.
+    ///
+    /// # Errors
+    /// When none arrives within `limit`.
+    pub fn first_forwarded(&mut self, every: Duration, limit: Duration) -> Result<Instant> {
+        self.runs += 1;
+        let mut template = Template::new((0, 1), 64, self.runs, self.router, self.behaviour, &[])?;
+        let deadline = Instant::now() + limit;
+        let (mut sent, mut arrived) = (0, None);
+        while Instant::now() < deadline {
+            if let Some(port) = self.ports.get_mut(0).filter(|port| port.is_idle()) {
+                template.append(sent, port.outbox());
+                sent += 1;
+            }
+            self.attend(&mut |at, heard| {
+                if let Heard::Other(frame) = heard
+                    && at == 1
+                    && template.check(frame).is_ok()
+                {
+                    arrived.get_or_insert_with(Instant::now);
+                }
+            })?;
+            if let Some(arrived) = arrived {
+                return Ok(arrived);
+            }
+            port::wait(&self.ports, every)?;
+        }
+        bail!("no frame was forwarded within {limit:?}")
+    }
+
     /// Throws away what has come between two runs, until nothing comes for a while; answers ARP requests meanwhile.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What is measured between two hosts: one file for each kind, and what they share: [`Options`] and [`Bench`].
 
+mod footprint;
 mod latency;
 mod overload;
 pub mod search;

@@ -1,6 +1,6 @@
 //! The router itself as a subject: [`Sluice`].
 
-use std::{fmt::Write as _, net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{fmt::Write as _, fs, net::Ipv4Addr, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use config::{RouteTarget, interface_name, routes};
@@ -25,7 +25,7 @@ const POWER_OFF_LIMIT: Duration = Duration::from_secs(100);
 const HOSTNAME: &str = "r1";
 
 /// Sluice as built from this checkout.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sluice {
     workspace: Workspace,
     builder: Builder,
@@ -45,6 +45,33 @@ impl Sluice {
         Ok(Self { workspace, builder, kernel })
     }
 
+    /// Starts the machine and waits for nothing but QEMU.
+    ///
+    /// # Errors
+    /// When QEMU does not start.
+    pub fn start(&self, setup: &Setup) -> Result<Guest> {
+        let image = self.builder.image(&self.kernel, &files(setup), Firmware::Bios)?;
+        let nics = setup.ports.iter().map(|port| Nic::new(Wire::Stream(port.clone()))).collect();
+        let mut machine = Machine { nics, ..Machine::default() };
+        setup.apply(&mut machine);
+        let mut guest = Guest::start(&machine, &image, RunFolder::new(&self.workspace)?)?;
+        guest.console().set_hostname(HOSTNAME);
+        Ok(guest)
+    }
+
+    /// Returns the size in octets of the kernel as it is in a disk image: without symbols.
+    ///
+    /// # Errors
+    /// When it cannot be stripped.
+    pub fn stripped_size(&self) -> Result<u64> {
+        let out = self.workspace.folder("tmp")?.join("stripped-kernel");
+        let mut strip = Command::new(self.builder.toolchain().objcopy());
+        strip.arg("--strip-all").arg(&self.kernel).arg(&out);
+        let status = strip.status().context("cannot strip the kernel")?;
+        ensure!(status.success(), "the kernel cannot be stripped: {status}");
+        Ok(fs::metadata(&out).with_context(|| format!("cannot see {}", out.display()))?.len())
+    }
+
     /// Returns the kernel's file, with everything that debuggers want.
     #[must_use]
     pub fn kernel(&self) -> &std::path::Path {
@@ -58,12 +85,7 @@ impl Subject for Sluice {
     }
 
     fn boot(&self, setup: &Setup) -> Result<Box<dyn Running>> {
-        let image = self.builder.image(&self.kernel, &files(setup), Firmware::Bios)?;
-        let nics = setup.ports.iter().map(|port| Nic::new(Wire::Stream(port.clone()))).collect();
-        let mut machine = Machine { nics, ..Machine::default() };
-        setup.apply(&mut machine);
-        let mut guest = Guest::start(&machine, &image, RunFolder::new(&self.workspace)?)?;
-        guest.console().set_hostname(HOSTNAME);
+        let mut guest = self.start(setup)?;
         guest.wait_for(RUNNING, BOOT_LIMIT).context("the router does not come up")?;
         // The console is a thread of its own and may have prompted before.
         guest.console().rewind();

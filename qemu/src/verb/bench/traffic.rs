@@ -3,18 +3,20 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sluice::{
     bench::{
         Record, Subject, figures,
         measure::{Bench, Options},
-        peer::{Dpdk, Linux, Sluice},
+        peer::Sluice,
         record::Folder,
         table,
     },
     progress::Progress,
     workspace::Workspace,
 };
+
+use super::peers::{Peer, subjects};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,19 +29,8 @@ pub(super) enum What {
     Overload,
     /// Times.
     Latency,
-}
-
-/// What the router is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Peer {
-    /// Nothing: the router alone
-    None,
-    /// Linux at its best known settings, in a guest of Debian's packages
-    Linux,
-    /// Linux as it is shipped
-    LinuxShipped,
-    /// DPDK's testpmd, which only writes station addresses, in a Linux guest
-    Dpdk,
+    /// Memory, size, boot.
+    Footprint,
 }
 
 /// What all of these take.
@@ -87,15 +78,9 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
 /// Measures, and shows what came of it.
 pub(super) fn run(what: What, arguments: &Arguments) -> Result<()> {
     let (progress, workspace) = (Progress::new(), Workspace::find());
-    let mut subjects: Vec<Box<dyn Subject>> = vec![Box::new(Sluice::build(progress)?)];
-    for peer in &arguments.peer {
-        match peer {
-            Peer::None => {}
-            Peer::Linux => subjects.push(Box::new(Linux::tuned(progress)?)),
-            Peer::LinuxShipped => subjects.push(Box::new(Linux::shipped(progress)?)),
-            Peer::Dpdk => subjects.push(Box::new(Dpdk::obtain(progress)?)),
-        }
-    }
+    let sluice = Sluice::build(progress)?;
+    let mut all: Vec<Box<dyn Subject>> = vec![Box::new(sluice.clone())];
+    all.extend(subjects(&arguments.peer, progress)?);
     let out = arguments.out.clone().unwrap_or_else(|| workspace.target("bench"));
     let options = Options {
         frames: arguments.frames.clone(),
@@ -106,12 +91,12 @@ pub(super) fn run(what: What, arguments: &Arguments) -> Result<()> {
         window: arguments.window,
     };
     let mut folder = Folder::create(&out)?;
-    for subject in &subjects {
+    for subject in &all {
         let mut record = Record::new("subject", subject.name());
         record.note(&subject.describe());
         folder.put(record)?;
     }
-    let mut bench = Bench { subjects, options, folder, progress, workspace };
+    let mut bench = Bench { subjects: all, options, folder, progress, workspace };
     if matches!(what, What::All | What::Throughput) {
         bench.throughput()?;
     }
@@ -120,6 +105,9 @@ pub(super) fn run(what: What, arguments: &Arguments) -> Result<()> {
     }
     if matches!(what, What::All | What::Latency) {
         bench.latency()?;
+    }
+    if matches!(what, What::All | What::Footprint) {
+        bench.footprint(&sluice)?;
     }
     let text = table::of(bench.folder.records());
     println!("{text}");

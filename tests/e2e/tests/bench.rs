@@ -1,0 +1,58 @@
+//! The measurements on the real router: every frame is checked on the way, and the records say what was measured. No figure
+//! is judged here.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Result, ensure};
+use e2e::workspace;
+use sluice::{
+    bench::{
+        figures,
+        measure::{Bench, Options},
+        peer::Sluice,
+        record::{self, Folder},
+        table,
+    },
+    progress::Progress,
+};
+
+#[test]
+fn throughput_latency_and_footprint_are_measured_and_recorded() -> Result<()> {
+    let path = workspace().folder("tmp")?.join("bench-e2e");
+    let progress = Progress::new();
+    let sluice = Sluice::build(progress)?;
+    let options = Options {
+        frames: vec![64],
+        duration: Duration::from_millis(300),
+        rounds: 1,
+        cpus: vec![1],
+        dispatch: vec!["direct".into(), "hybrid".into()],
+        window: 64,
+    };
+    let folder = Folder::create(&path)?;
+    let subjects: Vec<Box<dyn sluice::bench::Subject>> = vec![Box::new(sluice.clone())];
+    let mut bench = Bench { subjects, options, folder, progress, workspace: workspace().clone() };
+    bench.throughput()?;
+    bench.latency()?;
+    bench.footprint(&sluice)?;
+    let records = record::read(&path)?;
+    for (measure, figure, count) in [
+        ("self-test", "rate_pps", 1),
+        ("throughput", "rate_pps", 2),
+        ("throughput", "vcpu_us_per_packet", 2),
+        ("dispatch", "rate_pps", 4),
+        ("latency", "p50_us", 2),
+        ("footprint", "boot_ms", 1),
+        ("footprint", "memory_mib", 1),
+        ("footprint", "image_mib", 1),
+    ] {
+        let of_kind = records.iter().filter(|record| record.measure == measure);
+        let measured = of_kind.filter(|record| record.median(figure).is_some_and(|value| value > 0.0)).count();
+        ensure!(measured == count, "{measured} records of {measure} have {figure}: {records:#?}");
+    }
+    ensure!(table::of(&records).contains("Throughput, closed loop"), "there is no table");
+    let plots = figures::draw(&records, &path)?;
+    ensure!(plots.iter().all(|plot| fs::metadata(plot).is_ok_and(|file| file.len() > 0)), "{plots:?}");
+    fs::remove_dir_all(&path)?;
+    Ok(())
+}
