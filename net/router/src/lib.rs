@@ -33,6 +33,7 @@ mod look;
 mod neighbours;
 mod ping;
 mod router;
+mod routes;
 mod shutdown;
 mod snapshot;
 mod sysctl;
