@@ -14,6 +14,7 @@ pub mod meter;
 pub mod peer;
 pub mod plot;
 pub mod record;
+pub mod scale;
 pub mod session;
 pub mod subject;
 pub mod table;

@@ -73,6 +73,9 @@ impl Session {
         let name = subject.name().to_owned();
         let running = subject.boot(&setup).with_context(|| format!("{name} does not boot"))?;
         let mut generator = sockets.connect(CONNECT_LIMIT, running.behaviour())?;
+        for (port, cidr) in &setup.networks {
+            generator.play(*port, cidr.prefix());
+        }
         generator.meet(MEET_LIMIT).with_context(|| format!("{name} does not forward"))?;
         Ok(Self { name, running, generator })
     }

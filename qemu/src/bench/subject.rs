@@ -7,7 +7,7 @@
 use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use anyhow::{Result, bail};
-use wire::{Ipv4Prefix, MacAddr};
+use wire::{Ipv4Cidr, Ipv4Prefix, MacAddr};
 
 use crate::machine::{Accelerator, Machine};
 
@@ -63,8 +63,12 @@ pub struct Setup {
     pub ports: [PathBuf; 2],
     /// What is loaded into QEMU to count.
     pub plugin: Option<PluginLoad>,
-    /// Further static routes, each to one of the [`HOSTS`].
+    /// Further static routes, each to one of the [`HOSTS`], or to another address that the generator plays.
     pub routes: Vec<(Ipv4Prefix, Ipv4Addr)>,
+    /// Further addresses of the subject, each on the port of that index. The generator plays all other hosts of their networks.
+    pub networks: Vec<(usize, Ipv4Cidr)>,
+    /// How many cards there are beside the two ports, each with an address and a link, and without traffic. Sluice alone has them.
+    pub idle_ports: usize,
     /// Settings (`sysctl`) by the names that Sluice has for them; others ignore them.
     pub settings: Vec<(String, String)>,
 }
@@ -73,7 +77,16 @@ impl Setup {
     /// Makes a setup of so many processors on the sockets `ports`, and otherwise without anything special.
     #[must_use]
     pub const fn new(cpus: u32, ports: [PathBuf; 2]) -> Self {
-        Self { cpus, memory: None, ports, plugin: None, routes: Vec::new(), settings: Vec::new() }
+        Self {
+            cpus,
+            memory: None,
+            ports,
+            plugin: None,
+            routes: Vec::new(),
+            networks: Vec::new(),
+            idle_ports: 0,
+            settings: Vec::new(),
+        }
     }
 
     /// Puts onto `machine` what holds for every subject that is a [`Machine`]: processors, memory, plugin.

@@ -3,6 +3,7 @@
 mod fib;
 mod instructions;
 mod peers;
+mod scale;
 mod traffic;
 
 use anyhow::Result;
@@ -35,6 +36,8 @@ enum Measurement {
     Instructions(instructions::Arguments),
     /// Longest-prefix match alone, on this machine: lookups beside other structures, changes while it is read
     Fib(fib::Arguments),
+    /// Instructions of a forwarded packet against the number of routes, neighbours, interfaces and CPUs
+    Scale(scale::Arguments),
 }
 
 /// Measures.
@@ -47,5 +50,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(Measurement::Footprint(arguments)) => traffic::run(What::Footprint, arguments),
         Some(Measurement::Instructions(arguments)) => instructions::run(arguments),
         Some(Measurement::Fib(arguments)) => fib::run(arguments),
+        Some(Measurement::Scale(arguments)) => scale::run(arguments),
     }
 }

@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use wire::MacAddr;
+use wire::{Ipv4Prefix, MacAddr};
 
-use crate::bench::Extremity;
+use crate::bench::{Extremity, HOSTS, ROUTER};
 
 /// The shortest frame of Ethernet without its check sequence.
 const SHORTEST: usize = 60;
@@ -23,6 +23,21 @@ pub(super) enum Heard {
     Asks { sender: Extremity, wanted: Ipv4Addr },
     /// Says where it is.
     Says { sender: Extremity },
+}
+
+/// Returns the networks of the hosts at the ports, each with the index of its port.
+pub(super) fn networks() -> Vec<(usize, Ipv4Prefix)> {
+    HOSTS.iter().map(|host| Ipv4Prefix::containing(host.address, 24)).enumerate().collect()
+}
+
+/// Returns whether `wanted`, asked for by `sender` at a port, is an address that is played: of one of the networks there, and not the
+/// router's own, which it may ask for to announce it or to see whether somebody else has it (RFC 5227).
+pub(super) fn is_played(networks: &[(usize, Ipv4Prefix)], port: usize, sender: Extremity, wanted: Ipv4Addr) -> bool {
+    let is_there = networks.iter().any(|(at, network)| *at == port && network.contains(wanted));
+    is_there
+        && wanted != sender.address
+        && !sender.address.is_unspecified()
+        && ROUTER.iter().all(|own| own.address != wanted)
 }
 
 /// Returns the frame with which `host` asks for an address.
@@ -69,7 +84,6 @@ fn frame(operation: [u8; 2], to: MacAddr, sender: Extremity, target: Extremity) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{HOSTS, ROUTER};
 
     #[test]
     fn questions_and_answers_are_understood() {
@@ -82,6 +96,22 @@ mod tests {
         let answered = reply(ROUTER[0], HOSTS[0]);
         assert_eq!(read(&answered), Some(Heard::Says { sender: ROUTER[0] }));
         assert_eq!(answered[..6], HOSTS[0].mac.0);
+    }
+
+    #[test]
+    fn all_hosts_of_a_network_are_played_but_not_the_router() {
+        let mut networks = networks();
+        networks.push((1, "10.64.0.0/16".parse().unwrap()));
+        let asks = |port, sender: &str, wanted: &str| {
+            let sender = Extremity { address: sender.parse().unwrap(), ..ROUTER[1] };
+            is_played(&networks, port, sender, wanted.parse().unwrap())
+        };
+        assert!(
+            asks(1, "10.0.2.1", "10.0.2.2") && asks(1, "10.0.2.1", "10.0.2.77") && asks(1, "10.64.0.1", "10.64.9.9")
+        );
+        assert!(!asks(0, "10.0.1.1", "10.64.9.9") && !asks(1, "10.0.2.1", "10.0.2.1"));
+        assert!(!asks(1, "10.64.0.1", "10.64.0.1"), "announced");
+        assert!(!asks(1, "0.0.0.0", "10.64.0.1"), "probed");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use hdrhistogram::Histogram;
+use wire::Ipv4Prefix;
 
 use super::{
     Asked, Effort, Generator, Load, Mode, Moment, Outcome, Stream, StreamOutcome, arp,
@@ -12,7 +13,7 @@ use super::{
     pace::Pace,
     port::{self, Port},
 };
-use crate::bench::{HOSTS, ROUTER, cputime};
+use crate::bench::{Extremity, HOSTS, ROUTER, cputime};
 
 /// How many frames of one stream are written at most at once.
 const LARGEST_WRITE: u32 = 512;
@@ -51,6 +52,7 @@ struct Active {
 /// A run under way.
 struct Drive<'a> {
     ports: &'a mut [Port; 2],
+    networks: &'a [(usize, Ipv4Prefix)],
     streams: Vec<Active>,
     load: &'a Load,
     began: Instant,
@@ -92,6 +94,7 @@ impl Generator {
         }
         let drive = Drive {
             ports: &mut self.ports,
+            networks: &self.networks,
             streams,
             load,
             began: Instant::now(),
@@ -168,7 +171,7 @@ impl Drive<'_> {
 
     /// Receives from both ports. Returns how many frames came.
     fn receive(&mut self) -> Result<usize> {
-        let mut count = 0;
+        let (mut count, networks) = (0, self.networks);
         for (index, port) in self.ports.iter_mut().enumerate() {
             let mut active = self.streams.iter_mut().find(|active| active.stream.to() == index);
             let host = HOSTS.get(index).copied().unwrap_or(HOSTS[0]);
@@ -180,8 +183,10 @@ impl Drive<'_> {
                 let now = *now.get_or_insert_with(|| nanoseconds(began.elapsed()));
                 if arp::is_arp(frame) {
                     match arp::read(frame) {
-                        Some(arp::Heard::Asks { sender, wanted }) if wanted == host.address => {
-                            port::append(outbox, &arp::reply(host, sender));
+                        Some(arp::Heard::Asks { sender, wanted })
+                            if arp::is_played(networks, index, sender, wanted) =>
+                        {
+                            port::append(outbox, &arp::reply(Extremity { address: wanted, ..host }, sender));
                         }
                         Some(arp::Heard::Says { .. }) => {
                             let sent = open_request.take();

@@ -62,7 +62,8 @@ impl Loopback {
         });
         let router = [ROUTER[0].mac, ROUTER[1].mac];
         let ports = [Port::new(a)?, Port::new(c)?];
-        let generator = Generator { ports, behaviour: Behaviour::ROUTER, router, runs: 0, _folder: None };
+        let networks = arp::networks();
+        let generator = Generator { ports, behaviour: Behaviour::ROUTER, router, networks, runs: 0, _folder: None };
         Ok((Self { ends, thread: Some(thread) }, generator))
     }
 

@@ -29,7 +29,7 @@ use frame::Template;
 pub use load::{Asked, Effort, Load, Mode, Moment, Outcome, Stream, StreamOutcome};
 pub use loopback::self_test;
 use port::Port;
-use wire::MacAddr;
+use wire::{Ipv4Prefix, MacAddr};
 
 use super::{Behaviour, Extremity, HOSTS, ROUTER};
 use crate::{guest::RunFolder, workspace::Workspace};
@@ -75,7 +75,14 @@ impl Sockets {
         let deadline = Instant::now() + limit;
         let [first, second] = &self.listeners;
         let ports = [accept(first, deadline)?, accept(second, deadline)?];
-        Ok(Generator { ports, behaviour, router: [ROUTER[0].mac, ROUTER[1].mac], runs: 0, _folder: Some(self.folder) })
+        Ok(Generator {
+            ports,
+            behaviour,
+            router: [ROUTER[0].mac, ROUTER[1].mac],
+            networks: arp::networks(),
+            runs: 0,
+            _folder: Some(self.folder),
+        })
     }
 }
 
@@ -105,12 +112,19 @@ pub struct Generator {
     ports: [Port; 2],
     behaviour: Behaviour,
     router: [MacAddr; 2],
+    /// Networks of which every host is played, each at a port.
+    networks: Vec<(usize, Ipv4Prefix)>,
     /// How many runs there were; their frames carry the number.
     runs: u32,
     _folder: Option<RunFolder>,
 }
 
 impl Generator {
+    /// Plays all hosts of a network at a port, with the station address of the host there, besides those of the host's own network.
+    pub fn play(&mut self, port: usize, network: Ipv4Prefix) {
+        self.networks.push((port, network));
+    }
+
     /// Learns the station addresses of the subject's ports, lets it learn the hosts', and waits until a frame gets through
     /// in each direction.
     ///
@@ -242,11 +256,12 @@ impl Generator {
     /// Answers ARP requests and hands everything else to `take`. Returns how many frames came.
     fn attend(&mut self, take: &mut dyn FnMut(usize, Heard<'_>)) -> Result<usize> {
         let mut count = 0;
+        let networks = &self.networks;
         for (index, (port, host)) in self.ports.iter_mut().zip(HOSTS).enumerate() {
             count += port.receive(|frame, outbox| {
                 match arp::read(frame) {
-                    Some(arp::Heard::Asks { sender, wanted }) if wanted == host.address => {
-                        port::append(outbox, &arp::reply(host, sender));
+                    Some(arp::Heard::Asks { sender, wanted }) if arp::is_played(networks, index, sender, wanted) => {
+                        port::append(outbox, &arp::reply(Extremity { address: wanted, ..host }, sender));
                     }
                     Some(arp::Heard::Says { sender }) => take(index, Heard::Says(sender)),
                     _ => take(index, Heard::Other(frame)),

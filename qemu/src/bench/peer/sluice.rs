@@ -51,7 +51,8 @@ impl Sluice {
     /// When QEMU does not start.
     pub fn start(&self, setup: &Setup) -> Result<Guest> {
         let image = self.builder.image(&self.kernel, &files(setup), Firmware::Bios)?;
-        let nics = setup.ports.iter().map(|port| Nic::new(Wire::Stream(port.clone()))).collect();
+        let ports = setup.ports.iter().map(|port| Wire::Stream(port.clone()));
+        let nics = ports.chain((0..setup.idle_ports).map(|_| Wire::Nothing)).map(Nic::new).collect();
         let mut machine = Machine { nics, ..Machine::default() };
         setup.apply(&mut machine);
         let mut guest = Guest::start(&machine, &image, RunFolder::new(&self.workspace)?)?;
@@ -115,7 +116,13 @@ fn configuration(setup: &Setup, routes: &[(Ipv4Prefix, Ipv4Addr)]) -> String {
     // Writing to a String does not fail.
     for (index, port) in ROUTER.iter().enumerate() {
         let name = interface_name(index);
-        let _ = writeln!(text, "[[interface]]\nname = \"{name}\"\naddresses = [\"{}/24\"]", port.address);
+        let further = setup.networks.iter().filter(|(at, _)| *at == index);
+        let further: String = further.map(|(_, cidr)| format!(", \"{cidr}\"")).collect();
+        let _ = writeln!(text, "[[interface]]\nname = \"{name}\"\naddresses = [\"{}/24\"{further}]", port.address);
+    }
+    for index in 0..setup.idle_ports {
+        let name = interface_name(ROUTER.len() + index);
+        let _ = writeln!(text, "[[interface]]\nname = \"{name}\"\naddresses = [\"10.128.{index}.1/24\"]");
     }
     for (prefix, via) in routes {
         let _ = writeln!(text, "[[route]]\nprefix = \"{prefix}\"\nvia = \"{via}\"");
@@ -198,6 +205,16 @@ mod tests {
             assert!(interface.addresses[0].prefix().contains(host.address));
         }
         assert_eq!((config.interfaces.len(), config.routes.len(), config.sysctls.len()), (2, 1, 1));
+    }
+
+    #[test]
+    fn further_networks_and_cards_are_configured() {
+        let mut setup = Setup::new(1, ["a".into(), "b".into()]);
+        setup.networks.push((1, "10.64.0.1/16".parse().unwrap()));
+        setup.idle_ports = 2;
+        let config = Config::parse(&configuration(&setup, &[])).unwrap();
+        let addresses: Vec<usize> = config.interfaces.iter().map(|interface| interface.addresses.len()).collect();
+        assert_eq!(addresses, [1, 2, 1, 1]);
     }
 
     #[test]
