@@ -3,8 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use clap::ValueEnum;
 
-use super::{Record, plot::Chart, record::median};
+use super::{
+    Record,
+    instructions::{INSTRUCTIONS, STAGE},
+    plot::Chart,
+    record::median,
+    scale::Sweep,
+};
 
 /// Draws what the records have into `folder`; returns the files.
 ///
@@ -26,10 +33,18 @@ pub fn draw(records: &[Record], folder: &Path) -> Result<Vec<PathBuf>> {
         chart.lines(&path)?;
         files.push(path);
     }
-    let dispatch = dispatch(records);
-    if !dispatch.series.is_empty() {
-        let path = folder.join("dispatch.svg");
-        dispatch.bars(&path)?;
+    for sweep in Sweep::value_variants() {
+        let chart = scale(records, *sweep);
+        if !chart.series.is_empty() {
+            let path = folder.join(format!("scale-{}.svg", sweep.name()));
+            chart.lines(&path)?;
+            files.push(path);
+        }
+    }
+    let bars = [("dispatch", dispatch(records)), ("instructions", instructions(records)), ("stages", stages(records))];
+    for (name, chart) in bars.into_iter().filter(|(_, chart)| !chart.series.is_empty()) {
+        let path = folder.join(format!("{name}.svg"));
+        chart.bars(&path)?;
         files.push(path);
     }
     Ok(files)
@@ -119,6 +134,43 @@ fn dispatch(records: &[Record]) -> Chart {
     chart
 }
 
+fn scale(records: &[Record], sweep: Sweep) -> Chart {
+    let title = format!("Instructions against the number of {}, 64 octets", sweep.name());
+    let mut chart = Chart::new(&title, sweep.name(), "instructions a packet");
+    chart.logarithmic = sweep.is_wide();
+    let swept: Vec<Record> =
+        of(records, "scale").filter(|record| record.text("over") == Some(sweep.name())).cloned().collect();
+    add(&mut chart, &swept, "scale", "count", (INSTRUCTIONS, 1.0), &[]);
+    if !chart.series.is_empty() && sweep == Sweep::Routes {
+        chart.goal = Some((350.0, "goal with 1 million".into()));
+    }
+    chart
+}
+
+fn instructions(records: &[Record]) -> Chart {
+    let mut chart = Chart::new("Instructions of a forwarded packet, 64 octets", "", "instructions");
+    for record in of(records, "instructions").filter(|record| record.number("frame") == Some(64.0)) {
+        if let Some(each) = record.median(INSTRUCTIONS) {
+            chart.add(&name(record, &["cpus", "ways"]), (0.0, each));
+        }
+    }
+    chart
+}
+
+/// The stages of the first record that has any: one CPU, one way, unless told otherwise.
+fn stages(records: &[Record]) -> Chart {
+    let has_stages = |record: &&Record| record.figures.keys().any(|name| name.starts_with(STAGE));
+    let Some(record) = of(records, "instructions").find(has_stages) else { return Chart::default() };
+    let title = format!("Instructions of a forwarded packet by stage: {}", name(record, &["cpus", "ways"]));
+    let mut chart = Chart::new(&title, "", "instructions");
+    let staged = record.figures.iter().filter_map(|(name, values)| Some((name.strip_prefix(STAGE)?, median(values)?)));
+    // What is less than one instruction a packet is no bar.
+    let mut staged: Vec<(&str, f64)> = staged.filter(|(_, each)| *each >= 1.0).collect();
+    staged.sort_by(|a, b| b.1.total_cmp(&a.1));
+    staged.into_iter().for_each(|(stage, each)| chart.add(stage, (0.0, each)));
+    chart
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +197,27 @@ mod tests {
         let text = std::fs::read_to_string(&files[0]).unwrap();
         assert!(text.contains("sluice, 1 CPU, both ways"), "{text}");
         assert_eq!(text.matches("<circle").count(), 4);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn instructions_have_a_bar_each_for_case_and_stage_and_sweeps_a_line() {
+        let folder = crate::workspace::scratch("figures-instructions");
+        let mut record = Record::new("instructions", "sluice").with("frame", 64).with("cpus", 1).with("ways", "one");
+        record.add(INSTRUCTIONS, 300.0);
+        record.add(&format!("{STAGE}driver rx"), 80.0);
+        record.add(&format!("{STAGE}time"), 0.2);
+        let mut records = vec![record];
+        for count in [10, 1000] {
+            let mut record = Record::new("scale", "sluice").with("over", "routes").with("count", count);
+            record.add(INSTRUCTIONS, 310.0);
+            records.push(record);
+        }
+        let files = draw(&records, &folder).unwrap();
+        let names: Vec<_> = files.iter().filter_map(|file| file.file_stem()?.to_str()).collect();
+        assert_eq!(names, ["scale-routes", "instructions", "stages"]);
+        let text = std::fs::read_to_string(&files[2]).unwrap();
+        assert!(text.contains("driver rx") && !text.contains("time"), "{text}");
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! What is aimed at, held against what was measured: [`Goal`].
 
-use super::{Record, record::median, table::number};
+use super::{Record, instructions::INSTRUCTIONS, record::median, table::number};
 
 /// The subjects that goals name.
 const SLUICE: &str = "sluice";
@@ -73,7 +73,29 @@ pub fn all(records: &[Record]) -> Vec<Goal> {
         let boots = record.median("boots_with_64_mib");
         goals.extend(boots.map(|boots| Goal::at_least("boots and forwards with -m 64", boots, 1.0)));
     }
+    add_instructions(&mut goals, records);
     goals
+}
+
+/// Instructions, register accesses, and instructions with a big table.
+fn add_instructions(goals: &mut Vec<Goal>, records: &[Record]) {
+    let find = |subject| at(records, "instructions", subject, 1.0, |record| is_small(record, "one"));
+    let of = |record: Option<&Record>, figure| record.and_then(|record| record.median(figure));
+    let ours = of(find(SLUICE), INSTRUCTIONS);
+    goals.extend(ours.map(|each| Goal::at_most("instructions a packet, 64 octets, 1 CPU, one way", each, 300.0)));
+    if let (Some(ours), Some(linux)) = (ours, of(find(LINUX), INSTRUCTIONS)) {
+        goals.push(Goal::at_most(format!("instructions / {LINUX}'s, 64 octets, 1 CPU, one way"), ours / linux, 0.1));
+    }
+    let (reads, writes) =
+        (of(find(SLUICE), "register_reads_per_packet"), of(find(SLUICE), "register_writes_per_packet"));
+    if let (Some(reads), Some(writes)) = (reads, writes) {
+        goals.push(Goal::at_most("accesses to the cards' registers a packet", reads + writes, 0.1));
+    }
+    let is_big = |record: &&Record| {
+        record.measure == "scale" && record.text("over") == Some("routes") && record.number("count") == Some(1e6)
+    };
+    let big = of(records.iter().find(is_big), INSTRUCTIONS);
+    goals.extend(big.map(|each| Goal::at_most("instructions a packet, 1 million routes", each, 350.0)));
 }
 
 fn is_small(record: &Record, ways: &str) -> bool {

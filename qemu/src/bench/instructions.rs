@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use super::{
     Record, Setup, Subject,
     generator::{Load, Moment, Outcome},
-    meter::{By, Code, Meter, Profile, Snapshot},
+    meter::{By, Code, IDLE, Meter, Profile, Row, Snapshot},
     session::Session,
 };
 use crate::{progress::Progress, workspace::Workspace};
@@ -132,7 +132,10 @@ impl Cost {
     pub fn add_to(&self, record: &mut Record, code: Option<&Code<'_>>) -> Result<()> {
         record.add(INSTRUCTIONS, self.instructions_per_packet());
         if code.is_some() {
-            for row in Profile::of(&self.counted, code, By::Stage)?.rows {
+            let rows = Profile::of(&self.counted, code, By::Stage)?.rows;
+            let idle = rows.iter().find(|row| row.name == IDLE).map_or(0, Row::sum);
+            record.add("idle_instructions_per_packet", self.per_packet(idle));
+            for row in rows {
                 record.add(&format!("{STAGE}{}", row.name), self.per_packet(row.sum()));
             }
         }

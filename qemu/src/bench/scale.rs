@@ -14,9 +14,6 @@ use super::{
     generator::{Load, Mode, Stream},
 };
 
-/// The figure of what is varied.
-pub const COUNT: &str = "count";
-
 /// What is varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Sweep {
@@ -65,6 +62,12 @@ impl Sweep {
             Self::Interfaces => "interfaces",
             Self::Cpus => "CPUs",
         }
+    }
+
+    /// Returns whether each point is a multiple of the one before.
+    #[must_use]
+    pub const fn is_wide(self) -> bool {
+        matches!(self, Self::Routes | Self::Arp)
     }
 
     /// Returns the points that are measured.

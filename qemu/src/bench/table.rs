@@ -68,6 +68,28 @@ const LAYOUTS: &[Layout] = &[
             ("lost_frames", "lost", 1.0),
         ],
     },
+    Layout {
+        measure: "instructions",
+        heading: "A forwarded packet, closed loop: the guest's instructions, accesses to the cards' registers",
+        conditions: &["frame", "cpus", "ways"],
+        figures: &[
+            ("instructions_per_packet", "instr.", 1.0),
+            ("idle_instructions_per_packet", "idle", 1.0),
+            ("register_reads_per_packet", "reads", 1.0),
+            ("register_writes_per_packet", "writes", 1.0),
+            ("lost_frames", "lost", 1.0),
+        ],
+    },
+    Layout {
+        measure: "scale",
+        heading: "A forwarded packet against what there is more of, 64 octets, closed loop",
+        conditions: &["over", "count"],
+        figures: &[
+            ("instructions_per_packet", "instr.", 1.0),
+            ("idle_instructions_per_packet", "idle", 1.0),
+            ("lost_frames", "lost", 1.0),
+        ],
+    },
 ];
 
 /// Measurements whose records say what was measured rather than how it went.

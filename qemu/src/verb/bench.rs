@@ -6,8 +6,14 @@ mod peers;
 mod scale;
 mod traffic;
 
-use anyhow::Result;
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use sluice::{
+    bench::{Record, figures, table},
+    progress::Progress,
+};
 use traffic::What;
 
 /// What `bench` takes.
@@ -52,4 +58,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(Measurement::Fib(arguments)) => fib::run(arguments),
         Some(Measurement::Scale(arguments)) => scale::run(arguments),
     }
+}
+
+/// Shows records as a table, and leaves that and the plots beside them.
+fn present(records: &[Record], out: &Path, progress: Progress) -> Result<()> {
+    let text = table::of(records);
+    println!("{text}");
+    fs::write(out.join("table.txt"), &text).with_context(|| format!("cannot write to {}", out.display()))?;
+    let plots = figures::draw(records, out)?;
+    progress.say(&format!("Records, table and {} plots are in {}", plots.len(), out.display()));
+    Ok(())
 }

@@ -23,6 +23,7 @@ use anyhow::{Context, Result, ensure};
 pub use code::{Code, Frame, Place};
 pub use profile::{By, Profile, Row};
 pub use snapshot::{Block, Register, Snapshot};
+pub use stage::IDLE;
 
 use super::PluginLoad;
 use crate::{build, guest::RunFolder, progress::Progress, workspace::Workspace};

@@ -5,6 +5,9 @@ use super::code::Place;
 /// What an instruction belongs to that is of no known place.
 pub(super) const ELSEWHERE: &str = "outside of the kernel";
 
+/// The stage of a CPU that waits for work.
+pub const IDLE: &str = "idle";
+
 /// What is in the kernel but none of the stages.
 const OTHER: &str = "other";
 
@@ -32,15 +35,15 @@ const STAGES: &[(&str, &str)] = &[
 const SERVANTS: &[(&str, &str)] = &[("net/pktbuf/", "pktbuf"), ("net/wire/", "ip"), ("kernel/ksync/", "locks")];
 
 /// Functions in which a CPU waits for work; parts of names.
-const IDLE: &[&str] = &["run_idle", "wait_for_interrupt", "halt_until"];
+const WAITING: &[&str] = &["run_idle", "wait_for_interrupt", "halt_until"];
 
 /// Returns the stage of an instruction at `place`.
 #[must_use]
 pub(super) fn of(place: Option<&Place>) -> &'static str {
     let Some(place) = place else { return ELSEWHERE };
-    let is_idle = |name: &str| IDLE.iter().any(|idle| name.contains(idle));
+    let is_idle = |name: &str| WAITING.iter().any(|part| name.contains(part));
     if is_idle(&place.symbol) || place.frames.iter().any(|frame| is_idle(&frame.function)) {
-        return "idle";
+        return IDLE;
     }
     let ours = || place.frames.iter().filter(|frame| frame.is_ours).map(|frame| frame.file.as_str());
     let stage = |file: &str, of: &[(&str, &'static str)]| {

@@ -8,11 +8,10 @@ use sluice::{
     bench::{
         Record, Subject,
         generator::{Load, Mode},
-        instructions::{Cost, Metered, STAGE},
+        instructions::{Cost, Metered},
         meter::{By, Code},
         peer::Sluice,
         record::Folder,
-        table,
     },
     progress::Progress,
     workspace::Workspace,
@@ -108,17 +107,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
             run.subject(&**peer, None, *cpus)?;
         }
     }
-    let summary: Vec<Record> = run.folder.records().iter().map(without_stages).collect();
-    println!("{}", table::of(&summary));
-    progress.say(&format!("The records are in {}", out.display()));
+    super::present(run.folder.records(), &out, progress)?;
     Ok(())
-}
-
-/// Returns a record as one line can hold it: the stages have been shown.
-fn without_stages(record: &Record) -> Record {
-    let mut record = record.clone();
-    record.figures.retain(|name, _| !name.starts_with(STAGE));
-    record
 }
 
 impl Run<'_> {
@@ -130,8 +120,9 @@ impl Run<'_> {
             let mut record = self.record(subject, cpus, size, ways);
             let mut last = None;
             for _ in 0..self.arguments.rounds {
-                let cost = self.cost(&mut metered, size, ways)?;
+                let (cost, lost) = self.cost(&mut metered, size, ways)?;
                 cost.add_to(&mut record, code)?;
+                record.add("lost_frames", lost as f64);
                 last = Some(cost);
             }
             if let Some(cost) = last {
@@ -143,7 +134,7 @@ impl Run<'_> {
         if !self.arguments.no_registers {
             let mut metered = self.boot(subject, cpus, true)?;
             for ((size, ways), record) in self.conditions().into_iter().zip(&mut records) {
-                let cost = self.cost(&mut metered, size, ways)?;
+                let (cost, _) = self.cost(&mut metered, size, ways)?;
                 let (reads, writes) = cost.accesses_per_packet();
                 record.add("register_reads_per_packet", reads);
                 record.add("register_writes_per_packet", writes);
@@ -168,14 +159,14 @@ impl Run<'_> {
         })
     }
 
-    fn cost(&self, metered: &mut Metered, size: usize, ways: Ways) -> Result<Cost> {
+    fn cost(&self, metered: &mut Metered, size: usize, ways: Ways) -> Result<(Cost, u64)> {
         let window = if self.arguments.load == Arrival::Single { 1 } else { self.arguments.window };
         let duration = Duration::from_secs_f64(self.arguments.seconds);
         let load = Load::new(ways == Ways::Both, size, Mode::Closed { window }, duration);
         let bar = self.progress.line("Counting");
-        let (cost, _) = metered.cost(&load, &bar)?;
+        let (cost, outcome) = metered.cost(&load, &bar)?;
         bar.finish_and_clear();
-        Ok(cost)
+        Ok((cost, outcome.lost()))
     }
 
     fn record(&self, subject: &dyn Subject, cpus: u32, size: usize, ways: Ways) -> Record {

@@ -10,8 +10,8 @@ use sluice::{
         instructions::{INSTRUCTIONS, Metered},
         meter::Code,
         peer::Sluice,
-        record::{Folder, median},
-        scale::{COUNT, Point, Sweep},
+        record::Folder,
+        scale::{Point, Sweep},
     },
     progress::Progress,
     workspace::Workspace,
@@ -51,26 +51,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let mut folder = Folder::create(&out)?;
     let sweeps = if arguments.sweeps.is_empty() { Sweep::value_variants() } else { &arguments.sweeps };
     for sweep in sweeps {
-        let mut curve = Record::new("scale", "sluice").with("over", sweep.name()).with("window", arguments.window);
         for point in sweep.points().into_iter().filter(|point| arguments.most.is_none_or(|most| point.count <= most)) {
-            let values = measure(arguments, &router, &code, point, progress, &workspace)?;
-            // One value of the curve for each figure of the point.
-            let figure = |name: &String| values.median(name).unwrap_or(0.0);
-            let spread = values.values(INSTRUCTIONS).iter().copied();
-            let (least, most) = spread.fold((f64::INFINITY, 0.0_f64), |(a, b), value| (a.min(value), b.max(value)));
-            let middle = median(values.values(INSTRUCTIONS)).unwrap_or(0.0);
-            println!(
-                "{:>9} {:12} {middle:>8.2} instructions a packet ({least:.2}..{most:.2})",
-                point.count,
-                sweep.name()
-            );
-            curve.add(COUNT, f64::from(point.count));
-            values.figures.keys().for_each(|name| curve.add(name, figure(name)));
+            let record = measure(arguments, &router, &code, point, progress, &workspace)?;
+            let middle = record.median(INSTRUCTIONS).unwrap_or(0.0);
+            progress.say(&format!("{} {}: {middle:.2} instructions a packet", point.count, sweep.name()));
+            folder.put(record)?;
         }
-        folder.put(curve)?;
     }
-    progress.say(&format!("The records are in {}", out.display()));
-    Ok(())
+    super::present(folder.records(), &out, progress)
 }
 
 /// Boots the router as it is at a point and counts.
@@ -87,14 +75,15 @@ fn measure(
     prepared?;
     let mut metered = booted?;
     let load = point.load(arguments.window, Duration::from_secs_f64(arguments.seconds));
-    let mut values = Record::new("scale", "sluice");
+    let record = Record::new("scale", "sluice").with("over", point.sweep.name()).with("count", point.count);
+    let mut record = record.with("window", arguments.window);
     let bar = progress.line("Counting");
     for _ in 0..arguments.rounds {
         let (cost, outcome) = metered.cost(&load, &bar)?;
-        cost.add_to(&mut values, Some(code))?;
-        values.add("lost_frames", outcome.lost() as f64);
+        cost.add_to(&mut record, Some(code))?;
+        record.add("lost_frames", outcome.lost() as f64);
     }
     bar.finish_and_clear();
     metered.stop()?;
-    Ok(values)
+    Ok(record)
 }

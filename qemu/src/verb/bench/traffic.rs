@@ -1,16 +1,15 @@
 //! What is measured between two hosts: `bench`, and `bench throughput` and its like.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use sluice::{
     bench::{
-        Record, Subject, figures,
+        Record, Subject,
         measure::{Bench, Options},
         peer::Sluice,
         record::Folder,
-        table,
     },
     progress::Progress,
     workspace::Workspace,
@@ -109,10 +108,5 @@ pub(super) fn run(what: What, arguments: &Arguments) -> Result<()> {
     if matches!(what, What::All | What::Footprint) {
         bench.footprint(&sluice)?;
     }
-    let text = table::of(bench.folder.records());
-    println!("{text}");
-    fs::write(out.join("table.txt"), &text).with_context(|| format!("cannot write to {}", out.display()))?;
-    let plots = figures::draw(bench.folder.records(), &out)?;
-    progress.say(&format!("Records, table and {} plots are in {}", plots.len(), out.display()));
-    Ok(())
+    super::present(bench.folder.records(), &out, progress)
 }
