@@ -8,9 +8,13 @@ use e2e::workspace;
 use sluice::{
     bench::{
         figures,
+        generator::Load,
+        instructions::Metered,
         measure::{Bench, Options},
+        meter::{By, Code, Profile},
         peer::Sluice,
         record::{self, Folder},
+        scale::{Point, Sweep},
         table,
     },
     progress::Progress,
@@ -54,5 +58,33 @@ fn throughput_latency_and_footprint_are_measured_and_recorded() -> Result<()> {
     let plots = figures::draw(&records, &path)?;
     ensure!(plots.iter().all(|plot| fs::metadata(plot).is_ok_and(|file| file.len() > 0)), "{plots:?}");
     fs::remove_dir_all(&path)?;
+    Ok(())
+}
+
+#[test]
+fn instructions_and_register_accesses_are_counted_by_cpu_and_stage() -> Result<()> {
+    let progress = Progress::new();
+    let sluice = Sluice::build(progress)?;
+    // So many routes are in the image as a file of their own.
+    let point = Point { sweep: Sweep::Routes, count: 1000 };
+    let mut prepared = Ok(());
+    let booted = Metered::boot(&sluice, workspace(), true, progress, |setup| {
+        prepared = point.prepare(setup);
+        setup.cpus = 2;
+    });
+    prepared?;
+    let mut metered = booted?;
+    let load = Load { warm_up: Duration::from_millis(500), ..point.load(32, Duration::from_millis(500)) };
+    let (cost, outcome) = metered.cost(&load, &progress.line("Counting"))?;
+    metered.stop()?;
+    ensure!(cost.packets == outcome.forwarded() && cost.packets > 0, "{} packets", cost.packets);
+    ensure!(cost.counted.instructions().len() == 2, "{} CPUs", cost.counted.instructions().len());
+    ensure!(cost.accesses_per_packet().1 > 0.0, "nothing was sent: {}", cost.register_table());
+    let bytes = fs::read(sluice.kernel())?;
+    let code = Code::of(workspace(), &bytes)?;
+    let stages = Profile::of(&cost.counted, Some(&code), By::Stage)?.rows;
+    for stage in ["driver rx", "driver tx", "bus_dma", "ip", "fib"] {
+        ensure!(stages.iter().any(|row| row.name == stage && row.sum() >= cost.packets), "{stage}: {stages:#?}");
+    }
     Ok(())
 }
