@@ -15,11 +15,11 @@ use sluice::{
 pub(super) enum Peer {
     /// Nothing: the router alone
     None,
-    /// Linux as Debian ships it
+    /// Linux at its best known settings, in a guest of Debian's packages
     Linux,
-    /// Linux with the best settings known
-    LinuxTuned,
-    /// DPDK's testpmd, which rewrites station addresses and routes nothing
+    /// Linux as it is shipped
+    LinuxShipped,
+    /// DPDK's testpmd, which only writes station addresses, in a Linux guest
     Dpdk,
 }
 
@@ -29,8 +29,8 @@ pub(super) fn subjects(peers: &[Peer], progress: Progress) -> Result<Vec<Box<dyn
     for peer in peers {
         match peer {
             Peer::None => {}
-            Peer::Linux => subjects.push(Box::new(Linux::shipped(progress)?)),
-            Peer::LinuxTuned => subjects.push(Box::new(Linux::tuned(progress)?)),
+            Peer::Linux => subjects.push(Box::new(Linux::tuned(progress)?)),
+            Peer::LinuxShipped => subjects.push(Box::new(Linux::shipped(progress)?)),
             Peer::Dpdk => subjects.push(Box::new(Dpdk::obtain(progress)?)),
         }
     }
