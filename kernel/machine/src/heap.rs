@@ -1,9 +1,12 @@
-//! The kernel heap: `linked_list_allocator` behind an interrupt-safe lock, growing in chunks of fresh frames up to a limit.
+//! The kernel heap: lists of small blocks over `linked_list_allocator`, behind an interrupt-safe lock, growing in chunks of fresh
+//! frames up to a limit.
 //!
 //! Exhaustion is an answer, not a crash: the allocator returns null, [`try_box`] and [`try_vec`] (and `Vec::try_reserve`) turn
 //! that into a `Result`, and infallible callers end in a readable panic which prints [`usage`]. The data path does not allocate.
 //!
 //! Context: thread; interrupt context works but is against the rules of this kernel. Never in an NMI.
+
+mod classes;
 
 use alloc::{
     alloc::{Layout, alloc},
@@ -16,6 +19,7 @@ use core::{
     ptr::{self, NonNull},
 };
 
+use classes::{Class, SLAB, SizeClasses};
 use ksync::SpinLock;
 use linked_list_allocator::Heap;
 
@@ -71,6 +75,7 @@ impl fmt::Display for HeapUsage {
 
 struct State {
     heap: Heap,
+    small: SizeClasses,
     usage: HeapUsage,
 }
 
@@ -80,28 +85,59 @@ struct KernelHeap(SpinLock<State>);
 #[cfg_attr(target_os = "none", global_allocator)]
 static HEAP: KernelHeap = KernelHeap(SpinLock::new(State {
     heap: Heap::empty(),
+    small: SizeClasses::new(),
     usage: HeapUsage { used: 0, peak: 0, mapped: 0, limit: 0, failures: 0, last_failure: 0 },
 }));
 
 impl State {
-    /// Allocates, growing once if need be.
+    /// Allocates: a small block from its list, others from the heap.
     fn allocate(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        let found = match Class::of(layout) {
+            Some(class) => self.small.take(class).or_else(|| self.small_from_slab(class)),
+            None => self.from_heap(layout),
+        };
+        if found.is_some() {
+            self.note_used();
+            self.usage.peak = self.usage.peak.max(self.usage.used);
+        } else {
+            self.usage.failures += 1;
+            self.usage.last_failure = layout.size();
+        }
+        found
+    }
+
+    /// Frees what [`allocate`](Self::allocate) gave.
+    ///
+    /// # Safety
+    /// It was given for this layout, and nobody uses it any more.
+    unsafe fn free(&mut self, pointer: NonNull<u8>, layout: Layout) {
+        match Class::of(layout) {
+            // SAFETY: the caller's contract.
+            Some(class) => unsafe { self.small.give(class, pointer) },
+            // SAFETY: the caller's contract; what is not small comes from the heap.
+            None => unsafe { self.heap.deallocate(pointer, layout) },
+        }
+        self.note_used();
+    }
+
+    fn note_used(&mut self) {
+        self.usage.used = self.heap.used() - self.small.idle();
+    }
+
+    fn small_from_slab(&mut self, class: Class) -> Option<NonNull<u8>> {
+        let slab = self.from_heap(SLAB)?;
+        // SAFETY: allocated by the line before, and never given back.
+        unsafe { self.small.cut(class, slab) };
+        self.small.take(class)
+    }
+
+    /// Allocates from the heap, growing once if need be.
+    fn from_heap(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let found = self.heap.allocate_first_fit(layout).or_else(|()| {
             self.grow(layout)?;
             self.heap.allocate_first_fit(layout)
         });
-        match found {
-            Ok(pointer) => {
-                self.usage.used = self.heap.used();
-                self.usage.peak = self.usage.peak.max(self.usage.used);
-                Some(pointer)
-            }
-            Err(()) => {
-                self.usage.failures += 1;
-                self.usage.last_failure = layout.size();
-                None
-            }
-        }
+        found.ok()
     }
 
     /// Maps enough fresh memory behind the heap for `layout`.
@@ -125,7 +161,8 @@ impl State {
     }
 }
 
-// SAFETY: `linked_list_allocator` hands out disjoint blocks of the right size and alignment; the lock makes it exclusive.
+// SAFETY: `linked_list_allocator` hands out disjoint blocks of the right size and alignment, slabs are cut into such, and the lock
+// makes it exclusive.
 unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.0.lock().allocate(layout).map_or(ptr::null_mut(), NonNull::as_ptr)
@@ -135,8 +172,7 @@ unsafe impl GlobalAlloc for KernelHeap {
         let mut state = self.0.lock();
         if let Some(pointer) = NonNull::new(pointer) {
             // SAFETY: the caller's contract: from `alloc` with the same layout.
-            unsafe { state.heap.deallocate(pointer, layout) };
-            state.usage.used = state.heap.used();
+            unsafe { state.free(pointer, layout) };
         }
     }
 }
