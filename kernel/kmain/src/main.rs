@@ -33,6 +33,7 @@ static DMA: MachineDma = MachineDma;
 
 fn boot(info: &'static mut BootInfo) -> ! {
     machine::boot::begin_stages(STAGES);
+    machine::console::hold();
     #[cfg(feature = "debug-exit")]
     panic::set_exit_code(PANIC_EXIT_CODE);
     let record = match machine::boot::bring_up(info) {

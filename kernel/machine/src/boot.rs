@@ -24,7 +24,7 @@ use symbols::{
 
 use crate::{
     console, cpu, elf, entry,
-    frame::{self, FRAME_SIZE, FrameError},
+    frame::{self, FRAME_SIZE, FrameError, census},
     gdt::{self, GdtError},
     heap, idt, kdb, paging,
     paging::PagingError,
@@ -80,6 +80,8 @@ pub struct BootRecord {
     range_count: usize,
     /// Entries of the memory map that did not fit; 0 on every machine seen.
     pub dropped_ranges: usize,
+    /// Frames that the loader and what it placed are in.
+    loader_frames: usize,
     /// Physical address of the ACPI root pointer.
     pub rsdp: Option<u64>,
     /// The configuration file, exactly as written into the image; empty if the image has none.
@@ -144,11 +146,16 @@ pub fn begin_stages(total: u32) {
     STAGES.store(total, Ordering::Relaxed);
 }
 
-/// Announces the next stage of the boot, before it is tried, and notes when.
+/// Announces the next stage of the boot, before it is tried, and notes when. Its number goes to the port where firmware shows its
+/// progress (0x80), as the console may be [held](console::hold) for as long as the boot goes on.
 pub fn stage(what: &'static str) {
     // ORDERING: one CPU during boot.
     let number = STAGE.fetch_add(1, Ordering::Relaxed) + 1;
     entry::mark(what);
+    entry::post_code(number);
+    if entry::is_slow() {
+        console::release();
+    }
     let total = STAGES.load(Ordering::Relaxed).max(number);
     console::message(format_args!("[{number:2}/{total:2}] {what}\n"));
 }
@@ -191,6 +198,8 @@ pub fn bring_up(info: &'static mut BootInfo) -> Result<&'static BootRecord, Boot
     let kept = unsafe { pstore::init(record, phys_offset) };
     // SAFETY: as above; the ranges are the loader's free RAM, and what is kept over a reset stays out.
     let frames = unsafe { frame::init(record.usable(), kept, phys_offset) }.map_err(BootError::Frames)?;
+    let usable: u64 = record.usable().iter().map(|range| range.end - range.start).sum();
+    census::begin(record.loader_frames, (usable / FRAME_SIZE) as usize, frames.total);
     log::info!("memory: {} MiB usable in {} ranges", frames.total >> 8, record.usable().len());
 
     stage("page tables and heap");
@@ -205,8 +214,7 @@ pub fn bring_up(info: &'static mut BootInfo) -> Result<&'static BootRecord, Boot
     let seal = paging::seal(record).map_err(BootError::Paging)?;
     log::info!("paging: {seal}");
     if let Some(framebuffer) = framebuffer {
-        entry::mark("screen");
-        console::init_framebuffer(framebuffer);
+        console::keep_framebuffer(framebuffer);
     }
     Ok(record)
 }
@@ -227,6 +235,7 @@ fn capture(info: &BootInfo) -> BootRecord {
         ranges,
         range_count,
         dropped_ranges,
+        loader_frames: frames_of(&info.memory_regions, MemoryRegionKind::Bootloader),
         rsdp: info.rsdp_addr.into_option(),
         ramdisk: parts.configuration,
         ramdisk_file: ramdisk,
@@ -261,6 +270,12 @@ fn find_symbols<'a>(
         return Err("the table in the image is of another build");
     }
     Ok(Some(table))
+}
+
+/// Returns how many frames the regions of `kind` have.
+fn frames_of(regions: &[MemoryRegion], kind: MemoryRegionKind) -> usize {
+    let octets = regions.iter().filter(|region| region.kind == kind).map(|region| region.end - region.start);
+    octets.map(|octets| (octets / FRAME_SIZE) as usize).sum()
 }
 
 /// Writes the usable regions into `out`, whole frames only, ascending, neighbours joined; returns how many fit and how many not.

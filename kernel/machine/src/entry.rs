@@ -84,6 +84,17 @@ impl fmt::Display for Marks {
     }
 }
 
+/// Shows a number where firmware shows its progress: port 0x80, which management controllers and debug cards display.
+pub(crate) fn post_code(number: u32) {
+    CpuPorts.write8(0x80, number as u8);
+}
+
+/// Returns whether the boot takes so long that somebody will want to see what it is at.
+pub(crate) fn is_slow() -> bool {
+    const SLOW: u64 = 1_000_000;
+    micros(tsc().saturating_sub(counter())).is_some_and(|micros| micros > SLOW)
+}
+
 /// Writes `text` to COM1 with nothing but port accesses, 115200 bit/s, 8 data bits; gives up on a line that takes nothing.
 fn say(ports: &impl PortIo, text: &[u8]) {
     const COM1: u16 = 0x3F8;

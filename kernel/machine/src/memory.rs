@@ -7,11 +7,14 @@ use core::ptr::NonNull;
 use x86_64::PhysAddr;
 
 use crate::{
-    frame::{self, FRAME_SIZE, FrameError, RunRequest},
+    frame::{
+        self, FRAME_SIZE, FrameError, RunRequest,
+        census::{self, Use},
+    },
     paging,
 };
 
-/// A contiguous, zeroed run of frames that belongs to the holder.
+/// A contiguous run of frames that belongs to the holder.
 #[derive(Debug)]
 pub struct PhysMemory {
     start: PhysAddr,
@@ -28,14 +31,26 @@ impl PhysMemory {
     /// # Errors
     /// As [`frame::allocate_run`].
     pub fn allocate(request: &RunRequest) -> Result<Self, FrameError> {
+        let memory = Self::allocate_uncleared(request)?;
+        // SAFETY: the frames are ours and lie inside the physical mapping, which covers all RAM.
+        unsafe { memory.pointer.write_bytes(0, memory.len()) };
+        Ok(memory)
+    }
+
+    /// Allocates a run with whatever is in it: for memory of which every octet is written before it is used. To clear megabytes
+    /// nobody may ever use takes a good part of the boot.
+    ///
+    /// # Errors
+    /// As [`frame::allocate_run`].
+    pub fn allocate_uncleared(request: &RunRequest) -> Result<Self, FrameError> {
         let start = frame::allocate_run(request)?;
+        census::taken(Use::Dma, request.frames);
         let Some(pointer) = paging::phys_to_virt(start) else {
             // SAFETY: allocated above, never used; freeing what was just allocated cannot fail.
             let _ = unsafe { frame::free(start, request.frames) };
+            census::returned(Use::Dma, request.frames);
             return Err(FrameError::NotReady);
         };
-        // SAFETY: the frames are ours and lie inside the physical mapping, which covers all RAM.
-        unsafe { pointer.write_bytes(0, request.frames * FRAME_SIZE as usize) };
         Ok(Self { start, pointer, frames: request.frames })
     }
 
@@ -67,8 +82,11 @@ impl PhysMemory {
     #[must_use]
     pub fn into_static(self) -> &'static mut [u8] {
         let (pointer, len) = (self.pointer, self.len());
+        census::returned(Use::Dma, self.frames);
+        census::taken(Use::Packets, self.frames);
         core::mem::forget(self);
-        // SAFETY: the frames are ours, initialised, and by the line above never freed.
+        // SAFETY: the frames are ours and by the line above never freed. Each octet of RAM has some value, which came from outside
+        // the program (firmware, the loader, an earlier run) or was written by it.
         unsafe { core::slice::from_raw_parts_mut(pointer.as_ptr(), len) }
     }
 
@@ -94,6 +112,7 @@ impl Drop for PhysMemory {
     fn drop(&mut self) {
         // SAFETY: the value owned the frames, and it is going away.
         let freed = unsafe { frame::free(self.start, self.frames) };
+        census::returned(Use::Dma, self.frames);
         debug_assert!(freed.is_ok(), "frames of a live PhysMemory were not allocated");
     }
 }

@@ -115,12 +115,15 @@ pub fn start(wires: &Wires) {
     machine::entry::mark("start cards");
     attach::start_all(services::ports());
     hand_over::ready();
+    // From here on packets are forwarded, at a higher priority than this thread's.
+    machine::console::release();
     dump::announce();
     start_console(prompt);
     buttons::start();
     watchdog::start();
     machine::boot::stage("running");
     log::info!("boot: us since the hand-over: {}", machine::entry::Marks);
+    machine::console::show_screen();
 }
 
 /// Starts the console thread, with the serial line's interrupt if it can be had.

@@ -11,7 +11,10 @@ use core::{
 
 use ksync::SpinLock;
 
-use super::{FLIGHT, HISTORY, QUEUE, QUEUE_SIZE, SCREEN, SERIAL, STALL_TRIES, flight, serial::Received};
+use super::{
+    FLIGHT, FRAMEBUFFER, HISTORY, QUEUE, QUEUE_SIZE, SCREEN, SERIAL, STALL_TRIES, flight, screen::Screen,
+    serial::Received,
+};
 use crate::{
     kdb::{WORLD, me},
     time,
@@ -86,6 +89,7 @@ impl Emergency {
 
     /// Finishes what was being sent and what was queued, so that a report follows the last messages; then a report's writer.
     pub(crate) fn begin() -> Self {
+        Self::add_screen();
         let cut = SERIAL.lock_bounded(LOCK_TRIES).is_none();
         let mut piece = [0; flight::SIZE];
         let rest = FLIGHT.take_rest(&mut piece);
@@ -103,6 +107,15 @@ impl Emergency {
             Self::emit(piece.get(..count).unwrap_or_default());
         }
         Self::kept()
+    }
+
+    /// A crash before the screen was added shows it, with the messages that lead up to it.
+    fn add_screen() {
+        // Not around a lock that is held: there can be one owner of the pixels only.
+        let framebuffer = FRAMEBUFFER.lock_bounded(LOCK_TRIES).and_then(|mut kept| kept.take());
+        let Some(mut screen) = framebuffer.and_then(Screen::new) else { return };
+        with(&HISTORY, |history| history.read(|piece| screen.write(piece)));
+        with(&SCREEN, |place| *place = Some(screen));
     }
 
     fn emit(text: &[u8]) {

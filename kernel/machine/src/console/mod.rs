@@ -61,6 +61,10 @@ static HISTORY: SpinLock<History<HISTORY_SIZE>> = SpinLock::new(History::new());
 static INPUT: SpinLock<Input> = SpinLock::new(Input { octets: Queue::new(), keys: BreakKeys::new() });
 static SERIAL: SpinLock<Serial> = SpinLock::new(Serial::new());
 static SCREEN: SpinLock<Option<Screen>> = SpinLock::new(None);
+/// What the loader left, until [`show_screen`].
+static FRAMEBUFFER: SpinLock<Option<FrameBuffer>> = SpinLock::new(None);
+/// Text stays in the queue.
+static HELD: AtomicBool = AtomicBool::new(false);
 static SENDING: AtomicBool = AtomicBool::new(false);
 /// What the sender has taken from the queue and not yet sent.
 static FLIGHT: Flight = Flight::new();
@@ -78,15 +82,30 @@ pub(crate) fn init_serial() {
     logger::init();
 }
 
-/// Adds the screen, clears it and shows the boot so far.
-pub(crate) fn init_framebuffer(framebuffer: FrameBuffer) {
-    let Some(mut screen) = Screen::new(framebuffer) else {
+/// Keeps the framebuffer for [`show_screen`]: to clear it and to draw the boot's messages takes longer than all the rest of the boot,
+/// and nobody needs it to forward packets.
+pub(crate) fn keep_framebuffer(framebuffer: FrameBuffer) {
+    *FRAMEBUFFER.lock() = Some(framebuffer);
+}
+
+/// Adds the screen if the machine has one: clears it and shows the messages so far. A second call does nothing.
+///
+/// # Context
+/// Thread, or a stopped world's report. What others log at the same moment may be shown twice.
+pub fn show_screen() {
+    let Some(framebuffer) = FRAMEBUFFER.lock().take() else { return };
+    if let Some(screen) = drawn(framebuffer) {
+        *SCREEN.lock() = Some(screen);
+    } else {
         log::warn!("console: the framebuffer's pixel format is not supported; serial only");
-        return;
-    };
-    HISTORY.lock().read(|piece| screen.write(piece));
-    log::debug!("console: screen of {} by {} characters", screen.columns(), screen.rows());
-    *SCREEN.lock() = Some(screen);
+    }
+}
+
+/// Makes a screen of the framebuffer and writes all messages on it, holding no lock meanwhile.
+fn drawn(framebuffer: FrameBuffer) -> Option<Screen> {
+    let mut screen = Screen::new(framebuffer)?;
+    read_messages(|piece| screen.write(piece));
+    Some(screen)
 }
 
 /// Writes text that is not kept: answers of the command line, its prompt and echo.
@@ -126,8 +145,29 @@ impl Write for Printer {
     }
 }
 
+/// Keeps text in the queue from now on, until [`release`]: a line takes longer to send than a step of the boot to do. What does not
+/// fit is sent all the same, and a crash sends everything.
+pub fn hold() {
+    // ORDERING: one CPU during boot.
+    HELD.store(true, Ordering::Relaxed);
+}
+
+/// Sends what has been held, and everything at once from now on.
+///
+/// # Context
+/// Thread; whatever has a higher priority goes on meanwhile.
+pub fn release() {
+    // ORDERING: relaxed; who still sees it set has queued its text before, or leaves it to the next who sends.
+    HELD.store(false, Ordering::Relaxed);
+    drain();
+}
+
 /// Queues one piece and sends the queue unless somebody is doing that already.
 fn send(piece: &[u8]) {
+    // ORDERING: relaxed, see `release`.
+    if HELD.load(Ordering::Relaxed) && QUEUE.lock().push(piece) {
+        return;
+    }
     let mut pause = 1;
     for _ in 0..FULL_TRIES {
         let queued = QUEUE.lock().push(piece);

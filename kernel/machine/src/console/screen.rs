@@ -108,16 +108,6 @@ impl Screen {
         Some(Self { grid: Grid::new(columns, rows), pixels: Pixels { buffer, info } })
     }
 
-    /// Characters per row.
-    pub(super) fn columns(&self) -> usize {
-        self.grid.columns
-    }
-
-    /// Rows.
-    pub(super) fn rows(&self) -> usize {
-        self.grid.rows
-    }
-
     /// Shows text at the cursor.
     pub(super) fn write(&mut self, text: &[u8]) {
         let Self { grid, pixels } = self;

@@ -71,11 +71,30 @@ impl<'a> FrameBitmap<'a> {
 
     /// Adds frames `first..end` at boot.
     pub(super) fn add_free(&mut self, first: usize, end: usize) {
-        for frame in first..end.min(self.frames) {
-            if !self.is_free(frame) {
-                self.mark_free(frame);
-                self.total += 1;
+        let (mut frame, end) = (first, end.min(self.frames));
+        while frame < end {
+            let in_word = (WORD - frame % WORD).min(end - frame);
+            if in_word == WORD && self.words.get(frame / WORD) == Some(&0) {
+                // The boot adds a gigabyte or more.
+                self.free_word(frame / WORD);
+                self.total += WORD;
+            } else {
+                for frame in frame..frame + in_word {
+                    if !self.is_free(frame) {
+                        self.mark_free(frame);
+                        self.total += 1;
+                    }
+                }
             }
+            frame += in_word;
+        }
+    }
+
+    fn free_word(&mut self, index: usize) {
+        if let Some(word) = self.words.get_mut(index) {
+            *word = u64::MAX;
+            self.free += WORD;
+            self.top_word = self.top_word.max(index);
         }
     }
 

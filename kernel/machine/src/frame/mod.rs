@@ -7,13 +7,17 @@
 //! Context: thread, or interrupt; one short spin lock; never blocks. Exhaustion is an error, never a panic.
 
 mod bitmap;
+pub mod census;
 
 use core::{ptr, slice};
 
 use ksync::SpinLock;
 use x86_64::PhysAddr;
 
-use self::bitmap::{FrameBitmap, Run};
+use self::{
+    bitmap::{FrameBitmap, Run},
+    census::Census,
+};
 use crate::boot::UsableRange;
 
 /// Octets per frame.
@@ -147,6 +151,30 @@ pub unsafe fn free(start: PhysAddr, frames: usize) -> Result<(), FrameError> {
     let mut guard = FRAMES.lock();
     let bitmap = guard.as_mut().ok_or(FrameError::NotReady)?;
     bitmap.free_run((start.as_u64() / FRAME_SIZE) as usize, frames)
+}
+
+/// Takes a frame in that nobody has given out: of the boot loader's page tables, once they are not needed. Answers whether it is
+/// one this allocator knows of.
+///
+/// # Safety
+/// It is RAM, and nobody uses it any more.
+pub(crate) unsafe fn adopt(frame: PhysAddr) -> bool {
+    let mut guard = FRAMES.lock();
+    let Some(bitmap) = guard.as_mut() else { return false };
+    let (index, before) = ((frame.as_u64() / FRAME_SIZE) as usize, bitmap.free());
+    bitmap.add_free(index, index + 1);
+    let adopted = bitmap.free() > before;
+    if adopted {
+        census::adopted();
+    }
+    adopted
+}
+
+/// Returns who has the memory, or `None` when the lock's holder has been stopped or there is no map yet.
+#[must_use]
+pub fn census() -> Option<Census> {
+    let guard = FRAMES.look().ok()?;
+    guard.as_ref().map(|bitmap| Census::with_free(bitmap.free()))
 }
 
 /// Returns the figures for `show memory`.

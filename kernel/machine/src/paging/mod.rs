@@ -35,7 +35,10 @@ use x86_64::{
 pub use self::seal::{Seal, is_executable, is_mapped, seal};
 use crate::{
     boot::BootRecord,
-    frame::{self, FRAME_SIZE},
+    frame::{
+        self, FRAME_SIZE,
+        census::{self, Use},
+    },
     mmio::MmioWindow,
 };
 
@@ -117,7 +120,9 @@ struct TableFrames;
 // SAFETY: `frame::allocate` hands out frames that nobody else owns.
 unsafe impl FrameAllocator<Size4KiB> for TableFrames {
     fn allocate_frame(&mut self) -> Option<PhysFrame> {
-        frame::allocate().ok().map(PhysFrame::containing_address)
+        let frame = frame::allocate().ok()?;
+        census::taken(Use::Tables, 1);
+        Some(PhysFrame::containing_address(frame))
     }
 }
 
@@ -272,6 +277,7 @@ pub(crate) unsafe fn map_fresh(virt: u64, len: u64) -> Result<(), PagingError> {
             return Err(error);
         }
     }
+    census::taken(Use::at(virt), (len / FRAME_SIZE) as usize);
     Ok(())
 }
 

@@ -11,13 +11,13 @@ use x86_64::{
     structures::paging::{PageTable, Translate},
 };
 
-use super::{PHYSICAL_BASE, PagingError, SPACE, flush_all, phys_to_virt, walk};
+use super::{MMIO_BASE, PHYSICAL_BASE, PagingError, SPACE, flush_all, phys_to_virt, walk};
 use crate::{boot::BootRecord, elf};
 
 /// What sealing found and changed; counts of pages of any size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seal {
-    /// Pages looked at.
+    /// Pages looked at; those of the physical mapping, which are all alike, are not.
     pub pages: u32,
     /// Pages that hold code.
     pub code: u32,
@@ -29,14 +29,16 @@ pub struct Seal {
     pub aliases: u32,
     /// Top-level entries of the lower half that were dropped.
     pub dropped: u32,
+    /// Frames of page tables that mapped addresses without memory, given back.
+    pub freed: u32,
 }
 
 impl fmt::Display for Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pages, code, both, repaired, aliases, dropped } = self;
+        let Self { pages, code, both, repaired, aliases, dropped, freed } = self;
         write!(
             f,
-            "{pages} pages, {code} executable, {both} were writable too, {repaired} repaired, {aliases} aliases closed, {dropped} low entries dropped"
+            "{pages} pages, {code} executable, {both} were writable too, {repaired} repaired, {aliases} aliases closed, {dropped} low entries dropped, {freed} tables freed"
         )
     }
 }
@@ -61,12 +63,16 @@ pub fn seal(record: &BootRecord) -> Result<Seal, PagingError> {
     let ramdisk = record.ramdisk_file.as_ptr_range();
     let ramdisk = ramdisk.start.addr() as u64..ramdisk.end.addr() as u64;
 
+    // Nothing in the physical mapping is code; said once for each half TiB, not once for each page.
+    // SAFETY: the tables are not locked yet, but nobody else runs; no code is executed through the physical mapping.
+    unsafe { walk::forbid_execution(PHYSICAL_BASE, MMIO_BASE) };
+    // SAFETY: as above; nobody is told of an address beyond this length.
+    let freed = unsafe { walk::cut_mapping(PHYSICAL_BASE, MMIO_BASE, super::physical_len()) };
     let span = image.span();
     let mut guard = SPACE.lock();
     let space = guard.as_mut().ok_or(PagingError::NotReady)?;
-    let mut seal = Seal { dropped: drop_lower_half(space.level_4_table_mut()), ..Seal::default() };
+    let mut seal = Seal { dropped: drop_lower_half(space.level_4_table_mut()), freed, ..Seal::default() };
     let mut rights = |leaf: &walk::Leaf| {
-        // Most pages are physical memory: one comparison tells them from the image.
         let inside = span.start < leaf.virt + leaf.size && leaf.virt < span.end;
         let code = inside && image.is_code(leaf.virt, leaf.size);
         let constant = ramdisk.start < leaf.virt + leaf.size && leaf.virt < ramdisk.end;
@@ -79,7 +85,7 @@ pub fn seal(record: &BootRecord) -> Result<Seal, PagingError> {
         (write, code)
     };
     // SAFETY: the tables are locked, and only rights that the kernel file does not grant are taken away.
-    unsafe { walk::for_each_leaf(&mut rights) };
+    unsafe { walk::for_each_leaf(PHYSICAL_BASE..MMIO_BASE, &mut rights) };
     for page in image.fixed_pages() {
         let virt = VirtAddr::try_new(page).map_err(|_| PagingError::BadImage)?;
         let phys = space.translate_addr(virt).ok_or(PagingError::BadImage)?;

@@ -2,6 +2,8 @@
 //!
 //! Used by the sealing pass and by the trap report, which wants to know whether a page is mapped without taking a lock.
 
+use core::ops::Range;
+
 use x86_64::{
     PhysAddr,
     registers::control::Cr3,
@@ -9,7 +11,12 @@ use x86_64::{
 };
 
 use super::{PagingError, phys_to_virt};
-use crate::frame::{self, FRAME_SIZE};
+use crate::frame::{
+    self, FRAME_SIZE,
+    census::{self, Use},
+};
+
+const GIB: u64 = 1 << 30;
 
 /// A mapped page.
 #[derive(Clone, Copy, Debug)]
@@ -34,14 +41,85 @@ unsafe fn table_at<'a>(frame: PhysAddr) -> Option<&'a mut PageTable> {
     Some(unsafe { &mut *pointer.as_ptr() })
 }
 
-/// Calls `change` for each mapped page of the upper half and stores the permissions it answers (writable, executable).
+/// Returns the place in the root table of a virtual address.
+const fn root_index(virt: u64) -> usize {
+    (virt >> 39) as usize & 511
+}
+
+/// Calls `change` for each mapped page of the upper half outside `skipped` (whole entries of the root table) and stores the
+/// permissions it answers (writable, executable).
 ///
 /// # Safety
 /// Nobody else changes the tables meanwhile, and `change` takes no right away that code still needs.
-pub(super) unsafe fn for_each_leaf(change: &mut dyn FnMut(&Leaf) -> (bool, bool)) {
+pub(super) unsafe fn for_each_leaf(skipped: Range<u64>, change: &mut dyn FnMut(&Leaf) -> (bool, bool)) {
+    let skipped = root_index(skipped.start)..root_index(skipped.end);
     let root = Cr3::read().0.start_address();
     // SAFETY: the active root table; exclusive by the caller's contract.
-    unsafe { visit(root, 4, 0xFFFF, true, true, change) };
+    let Some(table) = (unsafe { table_at(root) }) else { return };
+    for (index, entry) in table.iter().enumerate().filter(|(index, _)| *index >= 256 && !skipped.contains(index)) {
+        let flags = entry.flags();
+        if flags.contains(PageTableFlags::PRESENT) {
+            let writable = flags.contains(PageTableFlags::WRITABLE);
+            let executable = !flags.contains(PageTableFlags::NO_EXECUTE);
+            let address = (0xFFFF << 9) | index as u64;
+            // SAFETY: a present entry of the root names a table.
+            unsafe { visit(entry.addr(), 3, address, writable, executable, change) };
+        }
+    }
+}
+
+/// Forbids execution in all of `start..end` (whole entries of the root table).
+///
+/// # Safety
+/// As [`for_each_leaf`]: no code runs there.
+pub(super) unsafe fn forbid_execution(start: u64, end: u64) {
+    let root = Cr3::read().0.start_address();
+    // SAFETY: the active root table; exclusive by the caller's contract.
+    let Some(table) = (unsafe { table_at(root) }) else { return };
+    for entry in table.iter_mut().take(root_index(end)).skip(root_index(start)) {
+        let flags = entry.flags();
+        if flags.contains(PageTableFlags::PRESENT) {
+            entry.set_flags(flags | PageTableFlags::NO_EXECUTE);
+        }
+    }
+}
+
+/// Takes out of `start..end` (whole entries of the root table) what lies more than `len` octets behind `start`, gigabyte by
+/// gigabyte, and gives the frames of the tables back; returns how many. The caller flushes.
+///
+/// # Safety
+/// As [`for_each_leaf`]: nobody uses an address there, and nobody else has the tables' frames.
+pub(super) unsafe fn cut_mapping(start: u64, end: u64, len: u64) -> u32 {
+    let root = Cr3::read().0.start_address();
+    let mut freed = 0;
+    for place in root_index(start)..root_index(end) {
+        // SAFETY: the active root table; exclusive by the caller's contract; one reference at a time.
+        let Some(entry) = (unsafe { table_at(root) }).map(|table| &mut table[place]) else { return freed };
+        if !entry.flags().contains(PageTableFlags::PRESENT) {
+            continue;
+        }
+        let third = entry.addr();
+        let first_gib = (place - root_index(start)) as u64 * 512;
+        let kept = len.div_ceil(GIB).saturating_sub(first_gib).min(512) as usize;
+        if kept == 0 {
+            entry.set_unused();
+        }
+        // SAFETY: a present entry of the root names a table.
+        let Some(table) = (unsafe { table_at(third) }) else { continue };
+        for entry in table.iter_mut().skip(kept) {
+            let flags = entry.flags();
+            if flags.contains(PageTableFlags::PRESENT) && !flags.contains(PageTableFlags::HUGE_PAGE) {
+                // SAFETY: the table's only user was this entry.
+                freed += u32::from(unsafe { frame::adopt(entry.addr()) });
+            }
+            entry.set_unused();
+        }
+        if kept == 0 {
+            // SAFETY: its entry in the root is gone.
+            freed += u32::from(unsafe { frame::adopt(third) });
+        }
+    }
+    freed
 }
 
 /// Visits one table; `prefix` is the virtual address above this level's bits.
@@ -61,13 +139,13 @@ unsafe fn visit(
     let shift = 12 + 9 * (level - 1);
     for (index, entry) in table.iter_mut().enumerate() {
         let flags = entry.flags();
-        if !flags.contains(PageTableFlags::PRESENT) || (level == 4 && index < 256) {
+        if !flags.contains(PageTableFlags::PRESENT) {
             continue;
         }
         let writable = writable && flags.contains(PageTableFlags::WRITABLE);
         let executable = executable && !flags.contains(PageTableFlags::NO_EXECUTE);
         let address = (prefix << 9) | index as u64;
-        let is_leaf = level == 1 || (level < 4 && flags.contains(PageTableFlags::HUGE_PAGE));
+        let is_leaf = level == 1 || flags.contains(PageTableFlags::HUGE_PAGE);
         if !is_leaf {
             // SAFETY: a present entry without the size bit names a table.
             unsafe { visit(entry.addr(), level - 1, address, writable, executable, change) };
@@ -115,6 +193,7 @@ pub(super) unsafe fn write_protect(virt: u64) -> Result<bool, PagingError> {
 /// Builds a table of 4 KiB pages that maps what the 2 MiB page at `start` maps, with the same rights.
 fn split(start: PhysAddr, flags: PageTableFlags) -> Result<PhysAddr, PagingError> {
     let frame = frame::allocate().map_err(|_| PagingError::NoMemory)?;
+    census::taken(Use::Tables, 1);
     // SAFETY: a fresh frame; every entry is written before it is used.
     let table = unsafe { table_at(frame) }.ok_or(PagingError::NotMapped)?;
     for (page, entry) in (0_u64..).zip(table.iter_mut()) {

@@ -5,11 +5,20 @@
 use core::fmt::{self, Write};
 
 use ksync::atomic::Ordering;
-use machine::{frame, heap, percpu, time};
+use machine::{
+    frame::{
+        self,
+        census::{Census, Use},
+    },
+    heap, percpu, time,
+};
 use shutdown::Uptime;
 
 use super::Locked;
 use crate::{lines, net, services, threads};
+
+/// KiB in a frame of physical memory.
+const FRAME_KIB: usize = 4;
 
 /// Writes what this is and since when it runs.
 pub(super) fn version(out: &mut dyn Write) -> fmt::Result {
@@ -97,11 +106,9 @@ pub(super) fn locks(out: &mut dyn Write) -> fmt::Result {
 
 /// Writes where memory is.
 pub(super) fn memory(out: &mut dyn Write) -> fmt::Result {
-    match frame::usage_bounded() {
-        Some(frames) => {
-            writeln!(out, "frames: {} of {} free ({} KiB)", frames.free, frames.total, frames.free * 4)?;
-        }
-        None => writeln!(out, "frames: {Locked}")?,
+    match frame::census() {
+        Some(census) => physical(&census, out)?,
+        None => writeln!(out, "physical memory: {Locked}")?,
     }
     match heap::usage_bounded() {
         Some(heap) => writeln!(
@@ -118,4 +125,21 @@ pub(super) fn memory(out: &mut dyn Write) -> fmt::Result {
         "packet buffers: {} total = {} free + {} cached + {} owned; low water {}, exhausted {}",
         census.total, census.free, census.cached, census.owned, census.low_water, census.exhausted
     )
+}
+
+/// Writes every frame of the machine in one row; the rows add up.
+fn physical(census: &Census, out: &mut dyn Write) -> fmt::Result {
+    let mut row = |what: &str, frames: usize| writeln!(out, "{what:<36} {:>8} KiB", frames * FRAME_KIB);
+    row("kernel, symbols and loader's tables", census.loader)?;
+    row("kept over a reset, and frame map", census.withheld)?;
+    for (what, frames) in Use::ALL.iter().zip(census.handed_out) {
+        row(what.name(), frames)?;
+    }
+    row("used", census.used())?;
+    row("free", census.free)?;
+    row("memory", census.given)?;
+    match census.unexplained() {
+        0 => Ok(()),
+        frames => writeln!(out, "{frames} frames are in no row"),
+    }
 }

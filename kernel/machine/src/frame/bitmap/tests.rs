@@ -113,3 +113,22 @@ fn random_operations_never_hand_a_frame_out_twice() {
         assert_eq!(map.free() + owned.len(), total);
     }
 }
+
+/// Adding goes by whole words where it can: the result is that of one by one, wherever a range begins and ends.
+#[test]
+fn ranges_are_added_as_if_frame_by_frame() {
+    for (first, end) in [(0, 256), (1, 63), (63, 65), (64, 128), (70, 250), (128, 300), (200, 200)] {
+        for taken in [None, Some(130)] {
+            let (mut words, mut one_by_one) = ([0_u64; 4], [0_u64; 4]);
+            let mut bitmap = FrameBitmap::new(&mut words, 256);
+            let mut slow = FrameBitmap::new(&mut one_by_one, 256);
+            for bitmap in [&mut bitmap, &mut slow] {
+                taken.into_iter().for_each(|frame| bitmap.add_free(frame, frame + 1));
+            }
+            bitmap.add_free(first, end);
+            (first..end).for_each(|frame| slow.add_free(frame, frame + 1));
+            assert_eq!((bitmap.total(), bitmap.free()), (slow.total(), slow.free()), "{first}..{end}");
+            assert_eq!((bitmap.top_word, &*bitmap.words), (slow.top_word, &*slow.words), "{first}..{end}");
+        }
+    }
+}
