@@ -12,7 +12,8 @@ show dma            DMA tags: maps, memory, children, bounces
 show arp            address resolution cache
 show route          routing table
 show netisr         dispatch policy and queues
-show memory         frames, heap, packet buffers
+show memory         who has the memory of the machine; heap, packet buffers
+show run            cycles a packet by stage, packets a pass, idle share of each CPU
 show ring           receive and transmit rings: where driver and device stand
 show pcpu           each CPU: its interrupts and its thread
 show callout        what is due when
@@ -49,6 +50,8 @@ pub enum View {
     Netisr,
     /// Memory.
     Memory,
+    /// What packets cost, and how idle the CPUs are.
+    Run,
     /// Rings of the cards.
     Ring,
     /// Processors.
@@ -83,6 +86,8 @@ pub const VIEWS: &[(&str, View)] = &[
     ("routes", View::Route),
     ("netisr", View::Netisr),
     ("memory", View::Memory),
+    ("run", View::Run),
+    ("runtime", View::Run),
     ("ring", View::Ring),
     ("pcpu", View::Pcpu),
     ("callout", View::Callout),

@@ -11,10 +11,16 @@ use core::fmt;
 use e1000::{Adapter, FilterCause, LinkState, RxRing};
 use ithread::{Filter, FilterResult, Handler, HandlerId, IntrEvent, Linger, Pass};
 use ksync::{Once, SpinLock, time::Instant};
-use machine::{irq::IrqLine, time};
+use machine::{
+    irq::IrqLine,
+    time::{self, source::tsc},
+};
 use pci::PciAddress;
 use pktbuf::PacketBatch;
-use router::Worker;
+use router::{
+    Worker,
+    profile::{RunProfile, Sampler, Stage},
+};
 
 use crate::{fail_points, hand_over::FirstPacket, registers::Bar, threads::Threads};
 
@@ -43,6 +49,8 @@ pub(crate) struct Port {
     pub(crate) adapter: Arc<Adapter<Bar>>,
     /// The line's event, shared by all cards on the line.
     pub(crate) event: Arc<Event>,
+    /// What the card's thread does with its time.
+    pub(crate) profile: Arc<RunProfile>,
     /// This card's handler on the event.
     pub(crate) handler: Once<HandlerId>,
     /// Protects: the receive ring once its thread has given it back; held for the exchange only.
@@ -58,8 +66,8 @@ impl Port {
         adapter: Arc<Adapter<Bar>>,
         event: Arc<Event>,
     ) -> Arc<Self> {
-        let (handler, retired) = (Once::new(), SpinLock::new(None));
-        Arc::new(Self { name: name.into(), number, address, line, adapter, event, handler, retired })
+        let (handler, retired, profile) = (Once::new(), SpinLock::new(None), Arc::default());
+        Arc::new(Self { name: name.into(), number, address, line, adapter, event, profile, handler, retired })
     }
 
     /// Puts the card's filter and forwarder on its line.
@@ -70,7 +78,8 @@ impl Port {
         let filter = Box::new(CardFilter(Arc::clone(&self.adapter)));
         let batch = PacketBatch::new();
         let (port, first, linger) = (Arc::clone(self), FirstPacket::default(), Linger::new());
-        let forwarder = Box::new(Forwarder { port, rx, worker, batch, first, linger });
+        let sampler = Sampler::new(tsc, Arc::clone(&self.profile));
+        let forwarder = Box::new(Forwarder { port, rx, worker, batch, first, linger, sampler });
         let id = self.event.add_handler(&self.name, filter, forwarder)?;
         self.handler.call_once(|| id);
         Ok(())
@@ -132,25 +141,30 @@ struct Forwarder {
     batch: PacketBatch,
     first: FirstPacket,
     linger: Linger,
+    sampler: Sampler,
 }
 
 impl Forwarder {
     /// Takes batches from the ring and sends them on their way while there are any, up to the limit. Returns the frames served.
     #[inline]
     fn forward(&mut self, now: Instant) -> usize {
-        let Self { port, rx, worker, batch, .. } = self;
+        let Self { port, rx, worker, batch, sampler, .. } = self;
         worker.pass(now, |pass| {
+            sampler.mark(Stage::Rest);
             let mut served = 0;
             for _ in 0..BATCHES {
                 let found = rx.service(&port.adapter, BUDGET, pass.cache(), |packet| {
                     // The budget is the batch's size, so there is room.
                     let _ = batch.push(packet);
                 });
+                sampler.mark(Stage::Receive);
                 if found == 0 {
                     break;
                 }
                 pass.receive_all(batch);
+                sampler.mark(Stage::Decide);
                 pass.finish();
+                sampler.mark(Stage::Send);
                 served += found;
             }
             served
@@ -168,10 +182,12 @@ impl Forwarder {
 
 impl Handler for Forwarder {
     fn run(&mut self) -> Pass {
+        self.sampler.begin();
         fail_points::at_pass(self.port.number);
         let link = self.port.adapter.service_link();
         let now = time::now();
         let served = self.forward(now);
+        self.sampler.end(served as u64);
         if let Some(link) = link {
             self.port.say_link(link);
         }

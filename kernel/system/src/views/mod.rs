@@ -7,6 +7,7 @@
 mod cards;
 mod kernel;
 mod network;
+mod run;
 
 use core::{
     fmt::{self, Write},
@@ -42,6 +43,7 @@ pub(crate) fn show(view: View, out: &mut dyn Write) -> fmt::Result {
         View::Pcpu => kernel::processors(out),
         View::Callout => kernel::callouts(out),
         View::Locks => kernel::locks(out),
+        View::Run => run::show(out),
         View::Memory => kernel::memory(out),
         View::Version => kernel::version(out),
         View::Shutdown => power::show_all(out),
