@@ -9,6 +9,7 @@
 pub mod bench;
 pub mod build;
 pub mod dump;
+pub mod footprint;
 pub mod gdb;
 pub mod guest;
 pub mod host;

@@ -43,8 +43,6 @@ pub struct Table {
     renamed: u64,
     /// Set when the forwarding table no longer follows the routes.
     stale: bool,
-    /// Set when it has hops that the one committed last had not.
-    has_new_hops: bool,
 }
 
 impl Table {
@@ -56,8 +54,7 @@ impl Table {
         let leaves = rib.leaves(|_| true)?;
         let built = build::build(&rib, &leaves, SPARE)?;
         let renamed = rib.hops.renamed;
-        let (down, limbo) = (BTreeSet::new(), Limbo::default());
-        Ok(Self { rib, down, leaves, built, limbo, renamed, stale: false, has_new_hops: false })
+        Ok(Self { rib, down: BTreeSet::new(), leaves, built, limbo: Limbo::default(), renamed, stale: false })
     }
 
     /// Returns the routes.
@@ -66,7 +63,7 @@ impl Table {
         &self.rib
     }
 
-    /// Returns the forwarding table, of which readers need a clone.
+    /// Returns the forwarding table, of which readers need a clone. After a [`commit`](Self::commit) that answered true it is another one.
     #[must_use]
     pub const fn fib(&self) -> &Fib {
         &self.built.fib
@@ -106,21 +103,20 @@ impl Table {
         }
     }
 
-    /// Makes the forwarding table anew if it is stale. Returns whether [`fib`](Self::fib) is to be published: because it is another one, or
-    /// because it has new next hops, of which users may want to know before packets go there.
+    /// Makes the forwarding table anew if it is stale, and returns whether it was: then [`fib`](Self::fib) is to be published.
     ///
     /// # Errors
     /// [`FibError::NoMemory`], [`FibError::TooScattered`]; then the one in use stays as it is, and the table stale.
     pub fn commit(&mut self) -> Result<bool, FibError> {
         if !self.stale {
-            return Ok(core::mem::take(&mut self.has_new_hops));
+            return Ok(false);
         }
         let leaves = self.rib.leaves(|hop| is_usable(&self.down, hop))?;
         self.built = build::build(&self.rib, &leaves, SPARE)?;
         self.leaves = leaves;
         self.limbo = Limbo::default();
         self.renamed = self.rib.hops.renamed;
-        (self.stale, self.has_new_hops) = (false, false);
+        self.stale = false;
         Ok(true)
     }
 
@@ -171,7 +167,6 @@ impl Table {
             self.leaves.try_reserve(1).map_err(|_| NoSpace)?;
             self.built.fib.cells.hops.get(usize::from(leaf) - 1).ok_or(NoSpace)?.call_once(|| *hop);
             self.leaves.push(if is_usable(&self.down, hop) { leaf } else { 0 });
-            self.has_new_hops = true;
         }
         Ok(())
     }

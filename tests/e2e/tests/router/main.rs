@@ -14,6 +14,7 @@ mod dispatch;
 mod dump;
 mod errors;
 mod exits;
+mod footprint;
 mod forwarding;
 mod gdb;
 mod links;
