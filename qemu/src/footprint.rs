@@ -1,15 +1,12 @@
-//! How small and how quick to start the router is, as its console tells it: [`BootTimes`], [`MemoryUse`], [`stripped_size`].
-
-use std::{fs, path::Path, process::Command};
+//! How quick to start and how small the router is, as its console tells it: [`BootTimes`], [`MemoryUse`].
 
 use anyhow::{Context, Result, ensure};
-
-use crate::{toolchain::Toolchain, workspace::Workspace};
 
 /// What the kernel's lines about its boot say before the number of microseconds.
 const BEFORE_ENTRY: &str = "boot: firmware and boot loader took ";
 const READY: &str = "boot: ready to forward after ";
-const FIRST_PACKET: &str = "boot: first packet forwarded after ";
+/// What the line about the first packet says before the number.
+pub const FIRST_PACKET: &str = "boot: first packet forwarded after ";
 
 /// The steps of a boot in microseconds of the guest's clock, which begins when the boot loader hands over to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,20 +65,6 @@ impl MemoryUse {
         ensure!(total == used && used + free == given, "the rows do not add up: {shown}");
         Ok(Self { rows, used, free, given })
     }
-}
-
-/// Returns the octets of the kernel's file as it goes into an image: without symbols and debug information.
-///
-/// # Errors
-/// When the file cannot be stripped.
-pub fn stripped_size(toolchain: &Toolchain, workspace: &Workspace, kernel: &Path) -> Result<u64> {
-    let packed = workspace.folder("tmp")?.join(format!("stripped-{}", std::process::id()));
-    let status = Command::new(toolchain.objcopy()).arg("--strip-all").arg(kernel).arg(&packed).status()?;
-    ensure!(status.success(), "{} cannot be stripped", kernel.display());
-    let size = fs::metadata(&packed).with_context(|| format!("cannot look at {}", packed.display()))?.len();
-    // What is left behind in the target folder costs nothing but room.
-    let _ = fs::remove_file(&packed);
-    Ok(size)
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! What the router needs besides time under load: memory, disk, and time to boot.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::Bench;
-use crate::bench::{Behaviour, Record, Setup, generator::Sockets, peer::Sluice, session::Session};
+use crate::{
+    bench::{Behaviour, Record, Setup, generator::Sockets, peer::Sluice, session::Session},
+    footprint::{BootTimes, FIRST_PACKET, MemoryUse},
+};
 
 /// How long a boot may take, and how long anything else.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
@@ -16,10 +16,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// How often a frame is sent to a router that boots. It waits at the card until that receives.
 const EVERY: Duration = Duration::from_millis(1);
-
-/// What every stage of the boot is announced with, and what is said of their times once there is a clock.
-const STAGE: &str = "[ 1/";
-const MARKS: &str = "us since the hand-over: ";
 
 /// The least memory that a router is to do with, in MiB.
 const LITTLE: u32 = 64;
@@ -42,7 +38,7 @@ impl Bench {
         bar.finish_and_clear();
         let mut session = self.session(sluice, cpus, |_| ())?;
         let shown = session.running().command("show memory", LIMIT)?;
-        record.add("memory_mib", memory_in_use(&shown)?);
+        record.add("memory_mib", MemoryUse::read(&shown)?.used as f64 / 1024.0);
         session.stop()?;
         match Session::boot(sluice, &self.workspace, cpus, |setup| setup.memory = Some(LITTLE)) {
             Ok(session) => {
@@ -63,60 +59,20 @@ impl Bench {
         let sockets = Sockets::listen(&self.workspace)?;
         let setup = Setup::new(cpus, sockets.paths());
         let mut guest = sluice.start(&setup)?;
-        let first_line = Arc::new(Mutex::new(None));
-        let (seen, mut text) = (Arc::clone(&first_line), Vec::new());
-        guest.console().set_mirror(Some(Box::new(move |bytes| {
-            let mut first = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if first.is_none() {
-                text.extend_from_slice(bytes);
-                if text.windows(STAGE.len()).any(|window| window == STAGE.as_bytes()) {
-                    *first = Some(Instant::now());
-                }
-            }
-        })));
         let mut generator = sockets.connect(LIMIT, Behaviour::ROUTER)?;
-        let forwarded = generator.first_forwarded(EVERY, BOOT_LIMIT)?;
-        guest.wait_for(MARKS, BOOT_LIMIT).context("the router does not say how long its boot took")?;
-        let marks = guest.wait_for("\n", LIMIT)?;
-        let first = first_line.lock().unwrap_or_else(PoisonError::into_inner).context("no stage was announced")?;
-        // The first line is written some time after the hand-over, by the guest's clock.
-        let before = mark(&marks, "serial console").context("the marks lack the first stage")?;
-        let running = mark(&marks, "running").context("the marks lack the last stage")?;
-        record.add("boot_ms", forwarded.saturating_duration_since(first).as_secs_f64() * 1e3 + before / 1e3);
-        record.add("boot_running_guest_ms", running / 1e3);
+        generator.first_forwarded(EVERY, BOOT_LIMIT)?;
+        // Said by the router soon after, of a time that it has noted: the console is not what is measured.
+        guest.wait_for(FIRST_PACKET, BOOT_LIMIT).context("the router does not say when it forwarded first")?;
+        guest.wait_for("\n", LIMIT)?;
+        let shown = guest.console().transcript();
+        let times = BootTimes::read(&shown).context("the router does not say how long its boot took")?;
+        let first = times.first_packet.context("the router does not say when it forwarded first")?;
+        record.add("boot_ms", first as f64 / 1e3);
+        record.add("boot_ready_guest_ms", times.ready as f64 / 1e3);
+        if let Some(before) = times.before {
+            record.add("boot_before_entry_ms", before as f64 / 1e3);
+        }
         drop(guest);
         Ok(())
-    }
-}
-
-/// Returns the microseconds of a step in the list of marks.
-fn mark(marks: &str, step: &str) -> Option<f64> {
-    let mut each = marks.trim().split(", ").filter_map(|mark| mark.rsplit_once(' '));
-    each.find(|(name, _)| *name == step).and_then(|(_, micros)| micros.parse().ok())
-}
-
-/// Reads how much memory is in use, in MiB, from what `show memory` says of page frames.
-fn memory_in_use(shown: &str) -> Result<f64> {
-    let line = shown.lines().find_map(|line| line.trim().strip_prefix("frames: ")).context("no line about frames")?;
-    let mut words = line.split_whitespace();
-    let (free, total) = (words.next().and_then(|word| word.parse::<u64>().ok()), words.nth(1));
-    let total = total.and_then(|word| word.parse::<u64>().ok());
-    let (Some(free), Some(total)) = (free, total) else { anyhow::bail!("these are no frames: {line:?}") };
-    ensure!(free <= total, "more frames are free than there are: {line:?}");
-    Ok((total - free) as f64 * 4096.0 / MIB)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_console_says_is_read() {
-        let used = memory_in_use("frames: 57344 of 65536 free (229376 KiB)\nheap: 1 used\n").unwrap();
-        assert!((used - 32.0).abs() < 1e-9);
-        assert!(memory_in_use("frames: 9 of 8 free").is_err() && memory_in_use("frames: locked").is_err());
-        let marks = "serial console 120, exceptions 900, start cards 100000, running 120000\n";
-        assert_eq!((mark(marks, "serial console"), mark(marks, "running")), (Some(120.0), Some(120_000.0)));
-        assert_eq!((mark(marks, "start"), mark("no counter", "running")), (None, None));
     }
 }
