@@ -21,6 +21,9 @@ use crate::{
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(100);
 
+/// How long a boot with many routes may take: the firmware reads them from the disk a few sectors at a time.
+const BIG_BOOT_LIMIT: Duration = Duration::from_secs(900);
+
 /// The router's name, and so its prompt.
 const HOSTNAME: &str = "r1";
 
@@ -87,7 +90,8 @@ impl Subject for Sluice {
 
     fn boot(&self, setup: &Setup) -> Result<Box<dyn Running>> {
         let mut guest = self.start(setup)?;
-        guest.wait_for(RUNNING, BOOT_LIMIT).context("the router does not come up")?;
+        let limit = if setup.routes.len() > FEW_ROUTES { BIG_BOOT_LIMIT } else { BOOT_LIMIT };
+        guest.wait_for(RUNNING, limit).context("the router does not come up")?;
         // The console is a thread of its own and may have prompted before.
         guest.console().rewind();
         guest.console().wait_prompt(BOOT_LIMIT)?;
