@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 pub mod anchors;
+pub mod callgrind;
 pub mod churn;
+pub mod path;
 pub mod race;
 mod random;
 mod reference;

@@ -1,0 +1,137 @@
+//! The pure data path, without a device: [`DataPath`] takes batches of frames from Ethernet header to rewritten headers.
+//!
+//! Each frame is parsed, its destination looked up (a batch at a time), and time to live, checksum and both addresses rewritten; a frame that
+//! is not plain takes the long way. What is measured is the public way through `forward` that the router takes as well.
+
+use std::net::Ipv4Addr;
+
+use fib::{NextHop, Rib, Route, RouteSource};
+use forward::{ForwardConfig, IfConfig, Plain, PortAddress, Tables, Verdict, input};
+use ifnet::IfIndex;
+use pktbuf::{From, LinkCast, PacketBuf, PacketPool};
+use wire::{EtherType, EthernetHeader, Ipv4Cidr, Ipv4Header, MacAddr};
+
+use crate::{PlainRoute, Stream, prefix, race::BATCH};
+
+const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const THEIRS: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+/// The shortest frame, without its check sequence.
+const FRAME: usize = 60;
+
+/// Frames, and the tables they are forwarded by.
+#[derive(Debug)]
+pub struct DataPath {
+    tables: Tables,
+    packets: Vec<PacketBuf>,
+    /// The frames as they arrived.
+    frames: Vec<[u8; FRAME]>,
+}
+
+impl DataPath {
+    /// Makes a router of `routes`, and `batches` batches of frames to addresses inside its prefixes.
+    ///
+    /// # Panics
+    /// If there is not enough memory.
+    #[must_use]
+    pub fn new(routes: &[PlainRoute], batches: usize, seed: u64) -> Self {
+        let mut rib = Rib::new();
+        for &(plain, number) in routes {
+            let gateway = Ipv4Addr::from_bits(0xc633_0000 + u32::from(number));
+            let next_hop = NextHop::gateway(1, gateway);
+            let route = Route { prefix: prefix(plain), source: RouteSource::Static, next_hop };
+            rib.insert(route).expect("the table has room");
+        }
+        let interface = |n: u8, address: &str| IfConfig {
+            index: IfIndex(n.into()),
+            mtu: 1500,
+            mac: MacAddr([2, 0, 0, 0, 0, 1 + n]),
+            addresses: vec![address.parse::<Ipv4Cidr>().expect("an address")],
+            up: true,
+        };
+        let interfaces = vec![interface(0, "192.0.2.1/24"), interface(1, "198.51.100.1/24")];
+        let tables = Tables::new(rib.build().expect("memory"), interfaces, ForwardConfig::default());
+        let mut destinations = Stream::Inside.addresses(routes, 4 * batches * BATCH, seed);
+        // Blocks that are not plain unicast are not forwarded.
+        destinations.retain(|destination| !matches!(destination.octets()[0], 0 | 127 | 224..));
+        destinations.truncate(batches * BATCH);
+        let frames: Vec<_> = destinations.into_iter().map(frame).collect();
+        let pool = PacketPool::leak_for_tests(frames.len());
+        let packets = frames.iter().map(|_| pool.alloc().expect("a buffer for each frame")).collect();
+        let mut made = Self { tables, packets, frames };
+        made.receive();
+        made
+    }
+
+    /// Puts all frames into the buffers as they arrived.
+    pub fn receive(&mut self) {
+        for (packet, frame) in self.packets.iter_mut().zip(&self.frames) {
+            packet.reset();
+            packet.append(frame).expect("a frame fits its buffer");
+            packet.set_received(FRAME, From::interface(0, LinkCast::Unicast)).expect("the window is that long");
+        }
+    }
+
+    /// Returns how many frames there are.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Forwards all frames, a batch at a time, and returns how many are ready to be sent.
+    #[inline(never)]
+    pub fn forward(&mut self) -> usize {
+        let mut sent = 0;
+        for packets in self.packets.as_chunks_mut::<BATCH>().0 {
+            sent += forward_batch(packets, &self.tables);
+        }
+        sent
+    }
+}
+
+#[inline]
+fn forward_batch(packets: &mut [PacketBuf; BATCH], tables: &Tables) -> usize {
+    const PORT: PortAddress = PortAddress::new(OURS);
+    let nowhere = Plain { destination: Ipv4Addr::UNSPECIFIED, total_len: 0 };
+    let (mut plains, mut destinations) = ([nowhere; BATCH], [Ipv4Addr::UNSPECIFIED; BATCH]);
+    for ((packet, plain), destination) in packets.iter().zip(&mut plains).zip(&mut destinations) {
+        if let Some(looked) = Plain::of(packet, PORT, tables) {
+            (*plain, *destination) = (looked, looked.destination);
+        }
+    }
+    let mut hops = [0; BATCH];
+    tables.fib().lookup_batch(&destinations, &mut hops);
+    let mut sent = 0;
+    for ((packet, plain), hop) in packets.iter_mut().zip(plains).zip(hops) {
+        let adjacency = tables.adjacency(hop);
+        if plain.total_len > 0 && adjacency.takes(plain) {
+            adjacency.rewrite(THEIRS).apply(packet, plain);
+            sent += 1;
+        } else {
+            sent += usize::from(matches!(input(packet, IfIndex(0), tables), Verdict::Transmit { .. }));
+        }
+    }
+    sent
+}
+
+/// Makes the shortest frame to `destination`.
+fn frame(destination: Ipv4Addr) -> [u8; FRAME] {
+    let mut frame = [0; FRAME];
+    let header = Ipv4Header {
+        tos: 0,
+        total_len: 46,
+        ident: 1,
+        dont_fragment: false,
+        more_fragments: false,
+        fragment_offset: 0,
+        ttl: 64,
+        protocol: 17,
+        source: Ipv4Addr::new(192, 0, 2, 2),
+        destination,
+    };
+    let ethernet = EthernetHeader { destination: OURS, source: THEIRS, ether_type: EtherType::IPV4 };
+    frame[..14].copy_from_slice(&ethernet.to_bytes());
+    let mut bytes = [0; 20];
+    header.emit(&mut bytes);
+    frame[14..34].copy_from_slice(&bytes);
+    frame
+}
