@@ -137,6 +137,12 @@ impl Fib {
         }
     }
 
+    /// Returns whether the two are handles to one table.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.cells, &other.cells)
+    }
+
     /// Returns the sizes, for the operator.
     #[must_use]
     pub fn size(&self) -> FibSize {

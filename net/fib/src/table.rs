@@ -43,6 +43,8 @@ pub struct Table {
     renamed: u64,
     /// Set when the forwarding table no longer follows the routes.
     stale: bool,
+    /// Set when it has hops that the one committed last had not.
+    has_new_hops: bool,
 }
 
 impl Table {
@@ -54,7 +56,8 @@ impl Table {
         let leaves = rib.leaves(|_| true)?;
         let built = build::build(&rib, &leaves, SPARE)?;
         let renamed = rib.hops.renamed;
-        Ok(Self { rib, down: BTreeSet::new(), leaves, built, limbo: Limbo::default(), renamed, stale: false })
+        let (down, limbo) = (BTreeSet::new(), Limbo::default());
+        Ok(Self { rib, down, leaves, built, limbo, renamed, stale: false, has_new_hops: false })
     }
 
     /// Returns the routes.
@@ -63,7 +66,7 @@ impl Table {
         &self.rib
     }
 
-    /// Returns the forwarding table, of which readers need a clone. After a [`commit`](Self::commit) that answered true it is another one.
+    /// Returns the forwarding table, of which readers need a clone.
     #[must_use]
     pub const fn fib(&self) -> &Fib {
         &self.built.fib
@@ -103,20 +106,21 @@ impl Table {
         }
     }
 
-    /// Makes the forwarding table anew if it is stale, and returns whether it was: then [`fib`](Self::fib) is to be published.
+    /// Makes the forwarding table anew if it is stale. Returns whether [`fib`](Self::fib) is to be published: because it is another one, or
+    /// because it has new next hops, of which users may want to know before packets go there.
     ///
     /// # Errors
     /// [`FibError::NoMemory`], [`FibError::TooScattered`]; then the one in use stays as it is, and the table stale.
     pub fn commit(&mut self) -> Result<bool, FibError> {
         if !self.stale {
-            return Ok(false);
+            return Ok(core::mem::take(&mut self.has_new_hops));
         }
         let leaves = self.rib.leaves(|hop| is_usable(&self.down, hop))?;
         self.built = build::build(&self.rib, &leaves, SPARE)?;
         self.leaves = leaves;
         self.limbo = Limbo::default();
         self.renamed = self.rib.hops.renamed;
-        self.stale = false;
+        (self.stale, self.has_new_hops) = (false, false);
         Ok(true)
     }
 
@@ -167,6 +171,7 @@ impl Table {
             self.leaves.try_reserve(1).map_err(|_| NoSpace)?;
             self.built.fib.cells.hops.get(usize::from(leaf) - 1).ok_or(NoSpace)?.call_once(|| *hop);
             self.leaves.push(if is_usable(&self.down, hop) { leaf } else { 0 });
+            self.has_new_hops = true;
         }
         Ok(())
     }

@@ -150,7 +150,7 @@ fn a_small_table_grows_into_a_large_one() {
             }
         }
     }
-    assert!(anew < 200, "{anew} new tables");
+    assert!(anew < 700, "{anew} new tables, or tables with new next hops");
 }
 
 #[test]
@@ -240,7 +240,8 @@ fn readers_see_each_route_before_or_after_its_change_and_nothing_else() {
                     .expect("patience is endless");
             }
             // A new table would leave the readers with the old one.
-            assert_eq!(table.commit(), Ok(false), "after {changes} changes");
+            table.commit().expect("memory");
+            assert!(table.fib().is_same(&fib), "after {changes} changes");
         }
         changes
     });

@@ -6,7 +6,7 @@
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 use config::{Config, RouteTarget};
-use fib::{NextHop, NextHopKind, Rib, Route, RouteSource};
+use fib::{NextHop, NextHopKind, Rib, Route, RouteSource, Table};
 use forward::{IfConfig, Tables};
 use ifnet::{IfIndex, Interface};
 use ksync::rcu::Retired;
@@ -35,7 +35,8 @@ impl Port {
 /// All that was configured.
 pub(crate) struct Control {
     pub(crate) ports: Vec<Port>,
-    pub(crate) rib: Rib,
+    /// The routes; what readers have of them follows in place.
+    pub(crate) table: Table,
     pub(crate) settings: Settings,
     /// Replaced snapshots that some pass may still be reading.
     pub(crate) retired: Vec<Retired<Snapshot>>,
@@ -60,11 +61,12 @@ pub(crate) struct LinkChanges {
 
 impl Control {
     /// A router that has no interfaces and does not forward: what it stays as if its configuration is bad.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new() -> Result<Self, RouterError> {
         let mut settings = Settings::default();
         settings.forward.forwarding = false;
         let queue_limit = settings.queue_limit;
-        Self { ports: Vec::new(), rib: Rib::new(), settings, retired: Vec::new(), closed: false, queue_limit }
+        let table = Table::new(Rib::new())?;
+        Ok(Self { ports: Vec::new(), table, settings, retired: Vec::new(), closed: false, queue_limit })
     }
 
     pub(crate) fn attach(&mut self, interface: Arc<dyn Interface>) -> Result<IfIndex, RouterError> {
@@ -102,7 +104,8 @@ impl Control {
         }
         let mut rib = connected_routes(&ports)?;
         for route in &config.routes {
-            insert_static(&mut rib, route.prefix, route.target)?;
+            let route = static_route(&rib, route.prefix, route.target)?;
+            rib.insert(route)?;
         }
         Ok(self.replace(Before { ports, rib, settings }))
     }
@@ -115,17 +118,19 @@ impl Control {
     fn replace(&mut self, new: Before) -> Before {
         Before {
             ports: core::mem::replace(&mut self.ports, new.ports),
-            rib: core::mem::replace(&mut self.rib, new.rib),
+            rib: self.table.replace(new.rib),
             settings: core::mem::replace(&mut self.settings, new.settings),
         }
     }
 
     pub(crate) fn add_route(&mut self, prefix: Ipv4Prefix, target: RouteTarget) -> Result<(), RouterError> {
-        insert_static(&mut self.rib, prefix, target)
+        let route = static_route(self.table.rib(), prefix, target)?;
+        self.table.insert(route)?;
+        Ok(())
     }
 
     pub(crate) fn remove_route(&mut self, prefix: Ipv4Prefix) -> Result<(), RouterError> {
-        let removed = self.rib.remove(prefix, RouteSource::Static);
+        let removed = self.table.remove(prefix, RouteSource::Static);
         removed.map(|_| ()).ok_or(RouterError::NoSuchRoute(prefix))
     }
 
@@ -143,12 +148,12 @@ impl Control {
     }
 
     /// Makes the snapshot of the present state; routes of interfaces that are down are left out (RFC 1812 5.3.12.3).
-    pub(crate) fn snapshot(&self) -> Result<Snapshot, RouterError> {
+    pub(crate) fn snapshot(&mut self) -> Result<Snapshot, RouterError> {
         if self.closed {
             return Ok(Snapshot::empty(Rib::new().build()?, true));
         }
-        let is_up = |index: u16| self.ports.get(usize::from(index)).is_some_and(|port| port.up);
-        let fib = self.rib.build_where(|hop| !hop.uses_interface() || is_up(hop.out))?;
+        self.table.set_down((0_u16..).zip(&self.ports).filter(|(_, port)| !port.up).map(|(index, _)| index));
+        self.table.commit()?;
         let interfaces = (0_u16..).zip(&self.ports).map(|(index, port)| IfConfig {
             index: IfIndex(index),
             mtu: port.mtu.min(port.interface.mtu()),
@@ -157,7 +162,7 @@ impl Control {
             up: port.up,
         });
         Ok(Snapshot {
-            tables: Tables::new(fib, interfaces.collect(), self.settings.forward),
+            tables: Tables::new(self.table.fib().clone(), interfaces.collect(), self.settings.forward),
             ports: self.ports.iter().map(|port| Arc::clone(&port.interface)).collect(),
             icmp_limit: self.settings.icmp_limit,
             closed: false,
@@ -189,8 +194,8 @@ fn connected_routes(ports: &[Port]) -> Result<Rib, RouterError> {
     Ok(rib)
 }
 
-/// Enters a static route, replacing one for the same prefix.
-fn insert_static(rib: &mut Rib, prefix: Ipv4Prefix, target: RouteTarget) -> Result<(), RouterError> {
+/// Returns the static route that is asked for, with the interface through which its gateway is reached.
+fn static_route(rib: &Rib, prefix: Ipv4Prefix, target: RouteTarget) -> Result<Route, RouterError> {
     let next_hop = match target {
         RouteTarget::Blackhole => NextHop::BLACKHOLE,
         RouteTarget::Unreachable => NextHop::UNREACHABLE,
@@ -200,6 +205,5 @@ fn insert_static(rib: &mut Rib, prefix: Ipv4Prefix, target: RouteTarget) -> Resu
             NextHop::gateway(connected.ok_or(RouterError::BadGateway(prefix))?.next_hop.out, gateway)
         }
     };
-    rib.insert(Route { prefix, source: RouteSource::Static, next_hop })?;
-    Ok(())
+    Ok(Route { prefix, source: RouteSource::Static, next_hop })
 }

@@ -34,6 +34,7 @@ mod neighbours;
 mod ping;
 pub mod profile;
 mod router;
+mod routes;
 mod shutdown;
 mod snapshot;
 mod sysctl;

@@ -37,7 +37,7 @@ impl Router {
     pub fn visit_routes(&self, visit: &mut dyn FnMut(&Route) -> ControlFlow<()>) -> Result<(), RouterError> {
         self.with_control(|control| {
             // Whether the visitor broke off, it knows itself.
-            let _ = control.rib.routes().try_for_each(|route| visit(&route));
+            let _ = control.table.rib().routes().try_for_each(|route| visit(&route));
         })
     }
 

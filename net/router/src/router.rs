@@ -4,8 +4,8 @@ use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::fmt;
 
 use arp::{ArpConfig, ArpTable};
-use config::{Config, RouteTarget};
-use fib::{Rib, Route};
+use config::Config;
+use fib::Rib;
 use forward::Reassembler;
 use ifnet::{IfIndex, Interface};
 use ksync::{
@@ -14,7 +14,7 @@ use ksync::{
     rcu::{Domain, Guard, Rcu},
 };
 use netisr::{DEFAULT_LIMIT, Netisr, Source};
-use wire::{Ipv4Cidr, Ipv4Prefix};
+use wire::Ipv4Cidr;
 
 use crate::{
     ApplyError, Audit, InterfaceAudit, PingReply, RouterError, WorkerCounters,
@@ -27,7 +27,7 @@ use crate::{
 pub const MAX_WORKERS: usize = 128;
 
 /// How long [`Worker::tick`](crate::Worker::tick) waits for passes that still read a replaced snapshot, in looks.
-const RECLAIM_PATIENCE: u32 = 10_000;
+pub(crate) const RECLAIM_PATIENCE: u32 = 10_000;
 
 type Waker = Box<dyn Fn(usize) + Send + Sync>;
 
@@ -78,7 +78,7 @@ impl Router {
         Ok(Self {
             domain,
             snapshot: Rcu::new(domain, Snapshot::empty(Rib::new().build()?, false)),
-            control: SpinLock::new(Some(Box::new(Control::new()))),
+            control: SpinLock::new(Some(Box::new(Control::new()?))),
             workers: [const { Once::new() }; MAX_WORKERS],
             enrolled: AtomicUsize::new(0),
             arp: ArpTable::new(arp),
@@ -113,35 +113,6 @@ impl Router {
             self.publish(control).inspect_err(|_| control.restore(before))?;
             Ok(())
         })?
-    }
-
-    /// Adds static routes (or replaces those for the same prefixes) and publishes them together.
-    ///
-    /// # Errors
-    /// The first that cannot be added; those before it have been.
-    pub fn add_routes(&self, routes: impl IntoIterator<Item = (Ipv4Prefix, RouteTarget)>) -> Result<(), RouterError> {
-        self.change(|control| {
-            let mut routes = routes.into_iter();
-            Ok::<_, RouterError>(routes.try_for_each(|(prefix, target)| control.add_route(prefix, target)))
-        })?
-    }
-
-    /// Removes static routes and publishes the change.
-    ///
-    /// # Errors
-    /// The first that is not there; those before it have been removed.
-    pub fn remove_routes(&self, prefixes: impl IntoIterator<Item = Ipv4Prefix>) -> Result<(), RouterError> {
-        self.change(|control| {
-            Ok::<_, RouterError>(prefixes.into_iter().try_for_each(|prefix| control.remove_route(prefix)))
-        })?
-    }
-
-    /// Returns all routes, usable or not, sorted by prefix.
-    ///
-    /// # Errors
-    /// [`RouterError::Busy`].
-    pub fn routes(&self) -> Result<Vec<Route>, RouterError> {
-        self.with_control(|control| control.rib.routes().collect())
     }
 
     /// Returns all interfaces in the order of their index.
@@ -262,10 +233,10 @@ impl Router {
     /// Frees replaced snapshots that nobody reads any more.
     pub(crate) fn reclaim(&self, relax: impl FnMut() -> bool) -> Result<(), RouterError> {
         self.with_control(|control| {
-            if control.retired.is_empty() {
+            if control.retired.is_empty() && control.table.uncollected() == 0 {
                 return Ok(());
             }
-            let grace = self.domain.try_synchronize(relax).map_err(|_| RouterError::StuckWorker)?;
+            let grace = control.table.collect(self.domain, relax).map_err(|_| RouterError::StuckWorker)?;
             let retired = core::mem::take(&mut control.retired);
             control.retired.extend(retired.into_iter().filter_map(|retired| retired.reclaim(&grace).err()));
             Ok(())
@@ -342,7 +313,7 @@ impl Router {
         result.map_err(E::from).and_then(|result| result)
     }
 
-    fn publish(&self, control: &mut Control) -> Result<(), RouterError> {
+    pub(crate) fn publish(&self, control: &mut Control) -> Result<(), RouterError> {
         let retired = self.snapshot.publish(control.snapshot()?);
         control.retired.push(retired);
         if self.netisr.policy() != control.settings.policy {

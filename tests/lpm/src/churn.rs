@@ -1,6 +1,7 @@
 //! A table that changes while it is read: [`churn`] counts the changes, and a reader that checks every answer.
 
 use std::{
+    fs,
     hint::spin_loop,
     net::Ipv4Addr,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -29,6 +30,8 @@ pub struct Churned {
     pub changes: u64,
     /// In how many seconds.
     pub seconds: f64,
+    /// Of these, in how many the changing thread had a processor.
+    pub processor_seconds: f64,
     /// Of all addresses looked up meanwhile.
     pub looked_up: u64,
     /// Answers that no route that contains the address gives, and, after the last change, answers that differ from the reference's.
@@ -99,7 +102,7 @@ fn change(
 ) -> Result<Churned> {
     let mut random = Random::new(seed);
     let mut churned = Churned::default();
-    let start = Instant::now();
+    let (start, had) = (Instant::now(), processor_time()?);
     while start.elapsed() < duration {
         for _ in 0..COLLECT / 2 {
             let (plain, number) = routes[1 + random.below::<usize>(routes.len() - 1)];
@@ -122,5 +125,13 @@ fn change(
         churned.made_anew += u64::from(table.commit()?);
     }
     churned.seconds = start.elapsed().as_secs_f64();
+    churned.processor_seconds = (processor_time()? - had).as_secs_f64();
     Ok(churned)
+}
+
+/// Returns how long this thread has had a processor.
+fn processor_time() -> Result<Duration> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanoseconds = text.split_whitespace().next().ok_or_else(|| anyhow!("the kernel keeps no times of threads"))?;
+    Ok(Duration::from_nanos(nanoseconds.parse()?))
 }

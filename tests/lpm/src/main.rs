@@ -99,6 +99,8 @@ fn main() -> Result<()> {
     let mut figures = Map::new();
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^53 changes")]
     figures.insert("updates_per_second".into(), json!([churned.changes as f64 / churned.seconds]));
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^53 changes")]
+    figures.insert("updates_per_processor_second".into(), json!([churned.changes as f64 / churned.processor_seconds]));
     figures.insert("lookups_checked_meanwhile".into(), json!([churned.looked_up]));
     figures.insert("mismatches".into(), json!([churned.mismatches]));
     figures.insert("tables_made_anew".into(), json!([churned.made_anew]));

@@ -46,6 +46,22 @@ fn a_new_configuration_takes_effect_with_the_next_pass() {
 }
 
 #[test]
+fn routes_that_come_and_go_many_times_take_effect_with_the_next_packet() {
+    let mut bench = Bench::warm();
+    let host = wire::Ipv4Prefix::host(B);
+    let mut forwarded = 0;
+    for round in 0..600 {
+        bench.router.add_routes([(host, RouteTarget::Blackhole)]).unwrap();
+        bench.receive(EM0, &udp(&good(), round));
+        bench.router.remove_routes([host]).unwrap();
+        bench.receive(EM0, &udp(&good(), round));
+        forwarded += bench.ports[1].take_ip().len();
+    }
+    assert_eq!((bench.dropped(DropReason::RouteBlackhole), forwarded), (600, 600));
+    bench.assert_conserved();
+}
+
+#[test]
 fn rfc1812_5_3_12_3_routes_of_a_link_that_is_down_are_withdrawn_and_come_back() {
     let mut bench = Bench::warm();
     bench.ports[1].link.store(false, Ordering::Relaxed);
