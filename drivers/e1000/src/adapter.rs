@@ -257,7 +257,7 @@ impl<R: RegisterIo> Interface for Adapter<R> {
                 }
             })
         };
-        for packet in finished {
+        for packet in finished.drain(..) {
             cache.recycle(packet);
         }
         cache.publish();

@@ -227,6 +227,31 @@ impl<D: Direction, B: DmaBuffer> DmaMap<D, B> {
         self.set_phase(phase);
     }
 
+    /// Takes over a buffer in one segment, with nothing involved. The map is idle.
+    #[inline]
+    pub(crate) fn own_quickly(&mut self, buf: B, segment: Segment) {
+        debug_assert!(self.phase == Phase::Idle && !self.involved);
+        self.first = segment;
+        self.count = 1;
+        self.buffer.write(buf);
+        self.phase = Phase::Loaded;
+        self.quick = true;
+        self.shared.phase.store(Phase::Loaded as u8, Ordering::Relaxed);
+    }
+
+    /// Gives the buffer up. The map is `quick`.
+    #[inline]
+    pub(crate) fn disown_quickly(&mut self) -> B {
+        assert!(self.quick, "only a loaded map gives its buffer up");
+        self.phase = Phase::Idle;
+        self.quick = false;
+        self.count = 0;
+        self.shared.phase.store(Phase::Idle as u8, Ordering::Relaxed);
+        // SAFETY: the map was `quick`, hence its phase `Loaded`, so the buffer has been written; the phase is `Idle` now, so this is
+        // the only read of that value.
+        unsafe { self.buffer.assume_init_read() }
+    }
+
     /// Gives the buffer up. Called with a phase other than `Idle` only.
     #[inline]
     pub(crate) fn disown(&mut self) -> B {

@@ -87,11 +87,10 @@ impl<B: DmaBuffer> DmaMap<ToDevice, B> {
             let (ptr, len) = buf.piece(0);
             if let Some((addr, len)) = self.tag.fast.translate(ptr, len) {
                 fence::expose(ptr);
-                self.first = Segment { addr, len };
-                self.count = 1;
-                self.own(buf, Phase::Loaded);
+                let segment = Segment { addr, len };
+                self.own_quickly(buf, segment);
                 fence::device_barrier();
-                return Ok(self.first);
+                return Ok(segment);
             }
         }
         // Taken apart, so that the compiler keeps the usual result in registers.
@@ -123,7 +122,7 @@ impl<B: DmaBuffer> DmaMap<ToDevice, B> {
             return self.take_back_slowly();
         }
         fence::device_barrier();
-        Some(self.disown())
+        Some(self.disown_quickly())
     }
 
     #[cold]

@@ -7,7 +7,7 @@
 //! the whole life of the handle, however often the handle is moved, and nobody else reaches it until the handle is dropped or
 //! recycled. The window ([`PacketBuf::window`]) lies within the storage at all times.
 
-use core::fmt;
+use core::{fmt, ptr::NonNull};
 
 use ksync::{Home, Homing};
 
@@ -137,7 +137,7 @@ impl PacketBuf {
     /// Returns whether this frame belongs to `pool`.
     #[inline]
     pub(crate) fn belongs_to(&self, pool: &'static PacketPool) -> bool {
-        self.frame.pool.map_or(core::ptr::null(), core::ptr::from_ref) == core::ptr::from_ref(pool)
+        self.frame.pool.map(NonNull::from_ref) == Some(NonNull::from_ref(pool))
     }
 
     /// Returns the pool this frame belongs to.
@@ -262,15 +262,14 @@ impl PacketBuf {
         Some(())
     }
 
-    /// Makes the buffer what a driver hands up: cut to `len` octets, come `from` somewhere. `None`, and no change, if the window is
-    /// shorter than that.
+    /// Makes the buffer what a driver hands up: `len` octets behind [`HEADROOM`], come `from` somewhere. `None`, and no change, if so
+    /// many do not fit.
     #[inline]
     pub fn set_received(&mut self, len: usize, from: From) -> Option<()> {
-        if len > usize::from(self.frame.about.len) {
+        if len > FRAME_STRIDE - HEADROOM {
             return None;
         }
-        self.frame.about.len = narrow(len);
-        self.frame.about.from = from;
+        self.frame.about = About { offset: narrow(HEADROOM), len: narrow(len), from };
         Some(())
     }
 
