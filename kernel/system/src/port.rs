@@ -9,6 +9,7 @@ use alloc::{boxed::Box, sync::Arc};
 use core::fmt;
 
 use e1000::{Adapter, FilterCause, LinkState, RxRing};
+use ifnet::IfIndex;
 use ithread::{Filter, FilterResult, Handler, HandlerId, IntrEvent, Linger, Pass};
 use ksync::{Once, SpinLock, time::Instant};
 use machine::{
@@ -161,7 +162,7 @@ impl Forwarder {
                 if found == 0 {
                     break;
                 }
-                pass.receive_all(batch);
+                pass.receive_ring(batch, IfIndex(port.number));
                 sampler.mark(Stage::Decide);
                 pass.finish();
                 sampler.mark(Stage::Send);

@@ -31,7 +31,7 @@ mod verdict;
 pub use fragment::{FragmentError, Fragmenter};
 pub use input::{decide, input};
 pub use limit::RateLimiter;
-pub use plain::{Adjacency, Plain, PortAddress, Rewrite};
+pub use plain::{Adjacency, Judged, Plain, PortAddress, Rewrite};
 pub use reassembly::{Insertion, MAX_PIECES, Reassembler};
 pub use tables::{ForwardConfig, IfConfig, Tables};
 pub use verdict::{IcmpErrorKind, LocalKind, Verdict};

@@ -22,6 +22,8 @@ const HEADERS: usize = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN;
 const PLAIN_IPV4: u32 = 0x45_0008;
 /// The low 48 bits of a frame are its destination.
 const MAC: u64 = 0xffff_ffff_ffff;
+/// A source that no packet has.
+const NOBODY: u64 = u64::MAX;
 /// The group bit of the source address behind it.
 const GROUP_SOURCE: u64 = 1 << 48;
 
@@ -40,12 +42,11 @@ static SPECIAL: [u8; 256] = {
 
 /// What is known of a plain packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(align(8))]
 pub struct Plain {
     /// Where it goes.
     pub destination: Ipv4Addr,
     /// Octets of the IP packet; the frame has at least so many behind its Ethernet header.
-    pub total_len: u16,
+    pub total_len: u32,
 }
 
 /// The address a port listens to, as a frame begins with it.
@@ -69,16 +70,21 @@ const fn wire_bits(mac: MacAddr) -> u64 {
 }
 
 impl Plain {
+    /// No packet.
+    pub const NONE: Self = Self { destination: Ipv4Addr::UNSPECIFIED, total_len: 0 };
+
     /// Looks at a packet that arrived at the port with address `port`; `None` if it is anything but plain.
+    ///
+    /// `judged` goes from packet to packet of one run, with the same tables.
     #[inline]
     #[must_use]
-    pub fn of(packet: &PacketBuf, port: PortAddress, tables: &Tables) -> Option<Self> {
+    pub fn of(packet: &PacketBuf, port: PortAddress, tables: &Tables, judged: &mut Judged) -> Option<Self> {
         let headers = packet.front::<HEADERS>()?;
         let to_us = word64::<0>(headers) & (MAC | GROUP_SOURCE) == port.0;
         let is_ipv4 = word32::<12>(headers) & 0xff_ffff == PLAIN_IPV4;
-        let total_len = u16::from_be_bytes([headers[16], headers[17]]);
-        let octets = usize::from(total_len);
-        let fits = octets >= IPV4_HEADER_LEN && octets <= packet.len() - ETHERNET_HEADER_LEN;
+        let total_len = u32::from(u16::from_be_bytes([headers[16], headers[17]]));
+        // One comparison: behind the header lies nothing, or as much as is said, or more.
+        let fits = (total_len as usize).wrapping_sub(IPV4_HEADER_LEN) <= packet.len() - HEADERS;
         if !to_us || !is_ipv4 || !fits || headers[22] <= 1 {
             return None;
         }
@@ -86,19 +92,69 @@ impl Plain {
         if !checksum::is_intact_header(header) {
             return None;
         }
-        // The first octet of an address says what block it is in.
-        let ordinary = SPECIAL[usize::from(headers[26])] | SPECIAL[usize::from(headers[30])] == 0;
-        let source = Ipv4Addr::from_octets([headers[26], headers[27], headers[28], headers[29]]);
-        let destination = Ipv4Addr::from_octets([headers[30], headers[31], headers[32], headers[33]]);
-        if !ordinary || tables.may_be_own(source) {
+        let (source, destination) = (word32::<26>(headers), word32::<30>(headers));
+        if (u64::from(source) != judged.source || destination != judged.destination)
+            && !judged.judge(source, destination, tables)
+        {
             return None;
         }
-        Some(Self { destination, total_len })
+        Some(Self { destination: octets_of(destination), total_len })
     }
+}
+
+/// The pair of addresses that was found good last, and how often that was another one: packets of one flow come together. The addresses
+/// are the little-endian numbers that their octets are.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged {
+    /// [`NOBODY`] before the first.
+    source: u64,
+    destination: u32,
+    changes: usize,
+}
+
+impl Judged {
+    /// No pair yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { source: NOBODY, destination: 0, changes: 0 }
+    }
+
+    /// Returns how many pairs there were, one that came again after another counted again.
+    #[inline]
+    #[must_use]
+    pub const fn changes(&self) -> usize {
+        self.changes
+    }
+
+    /// Returns whether both are ordinary addresses, and the source is certainly none of ours; notes them then.
+    #[inline]
+    fn judge(&mut self, source: u32, destination: u32, tables: &Tables) -> bool {
+        let ([a, ..], [b, ..]) = (source.to_le_bytes(), destination.to_le_bytes());
+        // The first octet of an address says what block it is in.
+        let special = SPECIAL[usize::from(a)] | SPECIAL[usize::from(b)];
+        if special != 0 || tables.may_be_own(octets_of(source)) {
+            return false;
+        }
+        *self = Self { source: u64::from(source), destination, changes: self.changes + 1 };
+        true
+    }
+}
+
+impl Default for Judged {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[inline]
+const fn octets_of(number: u32) -> Ipv4Addr {
+    let [a, b, c, d] = number.to_le_bytes();
+    Ipv4Addr::new(a, b, c, d)
 }
 
 /// Where a plain packet leaves the router: one next hop of a snapshot with all that is needed to send to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(16))]
 pub struct Adjacency {
     /// The neighbour's address; unspecified for the packet's own destination.
     via: Ipv4Addr,
@@ -134,11 +190,11 @@ impl Adjacency {
         link.map_or(Self::NONE, |link| Self { via, out: hop.out, mtu: link.mtu, source: link.mac })
     }
 
-    /// Returns whether a plain packet goes this way as it is.
+    /// Returns the octets of the longest plain packet that goes this way as it is; 0 where none does.
     #[inline]
     #[must_use]
-    pub const fn takes(&self, packet: Plain) -> bool {
-        packet.total_len <= self.mtu
+    pub const fn longest(&self) -> u32 {
+        self.mtu as u32
     }
 
     /// Returns the interface's index.
@@ -148,11 +204,11 @@ impl Adjacency {
         self.out
     }
 
-    /// Returns the neighbour to which a packet is sent.
+    /// Returns the neighbour to which a packet for `destination` is sent.
     #[inline]
     #[must_use]
-    pub const fn neighbour(&self, packet: Plain) -> Ipv4Addr {
-        if self.via.to_bits() == 0 { packet.destination } else { self.via }
+    pub const fn neighbour(&self, destination: Ipv4Addr) -> Ipv4Addr {
+        if self.via.to_bits() == 0 { destination } else { self.via }
     }
 
     /// Returns how frames to `neighbour` begin.
@@ -178,7 +234,7 @@ impl Rewrite {
         put::<8, 4>(headers, self.back.to_le_bytes());
         let life = one_hop_less(word32::<22>(headers));
         put::<22, 4>(headers, life.to_le_bytes());
-        packet.truncate(ETHERNET_HEADER_LEN + usize::from(plain.total_len));
+        packet.truncate(ETHERNET_HEADER_LEN + plain.total_len as usize);
     }
 }
 

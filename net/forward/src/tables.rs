@@ -167,7 +167,7 @@ impl OwnFilter {
     /// Returns the word and the bit of `address`.
     #[inline]
     const fn place(address: Ipv4Addr) -> (usize, u64) {
-        let hash = address.to_bits().wrapping_mul(0x9e37_79b1) >> 22;
+        let hash = u32::from_ne_bytes(address.octets()).wrapping_mul(0x9e37_79b1) >> 22;
         ((hash >> 6) as usize & 15, 1 << (hash & 63))
     }
 

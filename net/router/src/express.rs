@@ -9,9 +9,10 @@ use core::net::Ipv4Addr;
 
 use arrayvec::ArrayVec;
 use fib::Fib;
-use forward::{Plain, PortAddress, Rewrite};
+use forward::{Judged, Plain, PortAddress, Rewrite};
 use ifnet::IfIndex;
 use pktbuf::{PacketBatch, PacketBuf};
+use wire::MacAddr;
 
 use crate::{counters, tally, worker::Pass};
 
@@ -29,9 +30,27 @@ impl Pass<'_> {
     /// Takes in all frames of a batch, in order: each as [`receive`](Self::receive) would.
     #[inline]
     pub fn receive_all(&mut self, packets: &mut PacketBatch) {
-        while let Some(first) = packets.front() {
-            let rx = first.rx_if();
-            let run = rx.and_then(|rx| self.ingress(rx)).map_or(0, |ingress| self.forward_run(packets, ingress));
+        while let Some(rx) = packets.front().map(PacketBuf::rx_if) {
+            let same = packets.iter().take_while(|packet| packet.rx_if() == rx).count();
+            self.receive_first(packets, same, rx);
+        }
+    }
+
+    /// The same for a batch of which all frames were received by the interface with index `rx`, as those of one ring are. (Others would
+    /// be counted as that interface's.)
+    #[inline]
+    pub fn receive_ring(&mut self, packets: &mut PacketBatch, rx: IfIndex) {
+        self.receive_first(packets, packets.len(), Some(rx.0));
+    }
+
+    /// Takes in the first `frames` of a batch, which one interface received.
+    #[inline]
+    fn receive_first(&mut self, packets: &mut PacketBatch, frames: usize, rx: Option<u16>) {
+        let ingress = rx.and_then(|rx| self.ingress(rx));
+        let mut left = frames;
+        while left > 0 {
+            let run = ingress.map_or(0, |ingress| self.forward_run(packets, left, ingress));
+            left -= run.max(1);
             if run == 0
                 && let Some(packet) = packets.pop()
             {
@@ -46,30 +65,49 @@ impl Pass<'_> {
         Some(Ingress { rx, address })
     }
 
-    /// Forwards the plain packets at the front of `packets`, up to a run; returns how many these were.
+    /// Forwards the plain packets at the front of `packets`, up to a run or `limit`; returns how many these were.
     #[inline]
-    fn forward_run(&mut self, packets: &mut PacketBatch, ingress: Ingress) -> usize {
+    fn forward_run(&mut self, packets: &mut PacketBatch, limit: usize, ingress: Ingress) -> usize {
+        let mut run = self.core.run.take().unwrap_or_default();
+        let count = self.forward_in(&mut run, packets, limit, ingress);
+        self.core.run = Some(run);
+        count
+    }
+
+    #[inline]
+    fn forward_in(&mut self, run: &mut Run, packets: &mut PacketBatch, limit: usize, ingress: Ingress) -> usize {
         let tables = &self.snapshot.tables;
-        let mut run = ArrayVec::<Plain, RUN>::new();
-        for packet in packets.iter().take(RUN) {
-            let Some(plain) = look(packet, ingress, tables) else { break };
-            run.push(plain);
+        let (mut judged, mut count) = (Judged::new(), 0);
+        for (place, packet) in run.plains.iter_mut().take(limit).zip(packets.iter()) {
+            let Some(plain) = Plain::of(packet, ingress.address, tables, &mut judged) else { break };
+            *place = plain;
+            count += 1;
         }
-        if run.is_empty() || !self.runs_here(run.len()) {
+        let Some(plains) = run.plains.get(..count).filter(|plains| !plains.is_empty()) else { return 0 };
+        if !self.runs_here(count) {
             return 0;
         }
-        self.core.counters.receive_run(counters::place(Some(ingress.rx)), run.len() as u64);
-        let mut hops = [0; RUN];
-        route(tables.fib(), &run, &mut hops);
-        let mut known = Known::nobody(tally::received(ingress.rx));
-        let mut verdicts = run.iter().zip(&hops);
-        packets.consume(run.len(), |packet| {
-            if let Some((plain, hop)) = verdicts.next() {
-                self.send_plain(packet, *plain, *hop, &mut known);
+        self.core.counters.receive_run(counters::place(Some(ingress.rx)), count as u64);
+        let several = judged.changes() > 1;
+        if several {
+            look_up(plains, tables.fib(), &mut run.hops);
+        } else if let (Some(plain), Some(hop)) = (plains.first(), run.hops.first_mut()) {
+            // The way is looked for at the first packet of the one flow, and nowhere else.
+            *hop = tables.fib().lookup_index(plain.destination);
+        }
+        let mut way = Way::nowhere(tally::received(ingress.rx));
+        let mut plains = plains.iter().enumerate();
+        packets.consume(count, |packet| {
+            if let Some((place, plain)) = plains.next() {
+                if way.destination != plain.destination {
+                    let hop = if several { run.hops.get(place) } else { run.hops.first() };
+                    self.find_way(plain.destination, hop.copied().unwrap_or(0), &mut way);
+                }
+                self.send_plain(packet, *plain, &mut way);
             }
             Ok(())
         });
-        run.len()
+        count
     }
 
     /// Returns whether netisr lets the next `count` packets be processed here and now.
@@ -82,62 +120,71 @@ impl Pass<'_> {
         }
     }
 
-    /// Sends a plain packet to the neighbour its next hop names, or has it judged the long way.
+    /// Sends a plain packet the way that was found for its destination, or has it judged the long way.
     #[inline]
-    fn send_plain(&mut self, mut packet: PacketBuf, plain: Plain, hop: u16, known: &mut Known) {
+    fn send_plain(&mut self, mut packet: PacketBuf, plain: Plain, way: &mut Way) {
+        if plain.total_len > way.longest {
+            return self.process_by_itself(packet, way);
+        }
+        way.rewrite.apply(&mut packet, plain);
+        self.enqueue_of(packet, IfIndex(way.out), way.source);
+    }
+
+    /// Finds how packets for `destination` leave.
+    #[inline]
+    fn find_way(&mut self, destination: Ipv4Addr, hop: u16, way: &mut Way) {
         let adjacency = self.snapshot.tables.adjacency(hop);
-        let (out, neighbour) = (adjacency.out(), adjacency.neighbour(plain));
-        if !adjacency.takes(plain) {
-            return self.process_by_itself(packet, known);
-        }
-        if known.neighbour != neighbour || known.out != out {
-            let Some(mac) = self.router.arp().lookup(IfIndex(out), neighbour) else {
-                return self.process_by_itself(packet, known);
-            };
-            *known = Known { out, neighbour, rewrite: adjacency.rewrite(mac), source: known.source };
-        }
-        known.rewrite.apply(&mut packet, plain);
-        self.enqueue_of(packet, IfIndex(out), known.source);
+        let (out, neighbour) = (adjacency.out(), adjacency.neighbour(destination));
+        let mac = self.router.arp().lookup(IfIndex(out), neighbour);
+        // Without an address, as without a way at all, nothing is short enough.
+        let longest = if mac.is_some() { adjacency.longest() } else { 0 };
+        let rewrite = adjacency.rewrite(mac.unwrap_or(MacAddr::ZERO));
+        *way = Way { destination, out, longest, rewrite, source: way.source };
     }
 
     /// Has a packet of a run judged the long way, after which what was known of a neighbour may no longer be so.
     #[cold]
     #[inline(never)]
-    fn process_by_itself(&mut self, packet: PacketBuf, known: &mut Known) {
-        *known = Known::nobody(known.source);
+    fn process_by_itself(&mut self, packet: PacketBuf, way: &mut Way) {
+        *way = Way::nowhere(way.source);
         self.process(packet);
     }
 }
 
-/// The neighbour that was looked up last in this run, and where the run's packets are counted.
-struct Known {
-    neighbour: Ipv4Addr,
-    out: u16,
+/// What is known of the packets of a run. A worker keeps one, so that it is not cleared for each run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    plains: [Plain; RUN],
+    /// Where they go: indices of next hops. For a run of one flow, the first says it for all.
+    hops: [u16; RUN],
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self { plains: [Plain::NONE; RUN], hops: [0; RUN] }
+    }
+}
+
+/// Looks up where each packet goes.
+#[inline(never)]
+fn look_up(plains: &[Plain], fib: &Fib, hops: &mut [u16; RUN]) {
+    let destinations: ArrayVec<Ipv4Addr, RUN> = plains.iter().map(|plain| plain.destination).collect();
+    fib.lookup_batch(&destinations, hops);
+}
+
+/// How the packets for one destination leave, as found last in this run; and where the run's packets are counted.
+struct Way {
+    destination: Ipv4Addr,
+    /// Octets of the longest plain packet that goes; 0 if none does.
+    longest: u32,
     rewrite: Rewrite,
+    out: u16,
     source: usize,
 }
 
-impl Known {
-    /// No plain packet leads to this neighbour.
-    const fn nobody(source: usize) -> Self {
-        Self { neighbour: Ipv4Addr::UNSPECIFIED, out: u16::MAX, rewrite: Rewrite::NONE, source }
+impl Way {
+    /// The way to a destination that no plain packet has.
+    const fn nowhere(source: usize) -> Self {
+        Self { destination: Ipv4Addr::UNSPECIFIED, longest: 0, rewrite: Rewrite::NONE, out: u16::MAX, source }
     }
-}
-
-/// Looks up where the packets of a run go. Packets of one flow come together: then it is one lookup.
-#[inline]
-fn route(fib: &Fib, run: &[Plain], hops: &mut [u16; RUN]) {
-    let Some(first) = run.first() else { return };
-    if run.iter().all(|plain| plain.destination == first.destination) {
-        hops.fill(fib.lookup_index(first.destination));
-    } else {
-        let destinations: ArrayVec<Ipv4Addr, RUN> = run.iter().map(|plain| plain.destination).collect();
-        fib.lookup_batch(&destinations, hops);
-    }
-}
-
-/// Looks at a packet of the run; `None` if it does not belong to it.
-#[inline]
-fn look(packet: &PacketBuf, ingress: Ingress, tables: &forward::Tables) -> Option<Plain> {
-    if packet.rx_if() == Some(ingress.rx) { Plain::of(packet, ingress.address, tables) } else { None }
 }

@@ -4,7 +4,7 @@
 //! for ICMP errors. Per packet it takes no lock and writes no cache line that another CPU writes. A pass pins the RCU reader once, reads
 //! the [`Snapshot`] once, and ends by sending each batch with one call of `transmit`.
 
-use alloc::{string::ToString, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, string::ToString, sync::Arc, vec::Vec};
 use core::fmt;
 
 use forward::RateLimiter;
@@ -16,7 +16,7 @@ use ksync::{
 use netisr::{Dispatch, Source};
 use pktbuf::{Origin, PacketBatch, PacketBuf, PacketPool, PoolCache};
 
-use crate::{MAX_INTERFACES, Router, RouterError, WorkerCounters, egress::Egress, snapshot::Snapshot};
+use crate::{MAX_INTERFACES, Router, RouterError, WorkerCounters, egress::Egress, express::Run, snapshot::Snapshot};
 
 /// Frames a worker's cache holds: two batches, so that a burst does not go to the pool's lock. A model checker builds thousands of
 /// machines, and has smaller ones.
@@ -53,6 +53,8 @@ pub(crate) struct Core {
     pub(crate) limiter: RateLimiter,
     /// For packets coming out of a hold queue or a protocol queue; empty between calls.
     pub(crate) scratch: PacketBatch,
+    /// For the run that is being forwarded; `None` while it is.
+    pub(crate) run: Option<Box<Run>>,
     pub(crate) source: Option<Source>,
     pub(crate) workstream: usize,
 }
@@ -83,6 +85,7 @@ impl Worker {
             counters,
             limiter: RateLimiter::new(0),
             scratch: PacketBatch::new(),
+            run: Some(Box::default()),
             source,
             workstream: config.workstream,
         };

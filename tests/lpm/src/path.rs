@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 
 use fib::{NextHop, Rib, Route, RouteSource};
-use forward::{ForwardConfig, IfConfig, Plain, PortAddress, Tables, Verdict, input};
+use forward::{ForwardConfig, IfConfig, Judged, Plain, PortAddress, Tables, Verdict, input};
 use ifnet::IfIndex;
 use pktbuf::{From, LinkCast, PacketBuf, PacketPool};
 use wire::{EtherType, EthernetHeader, Ipv4Cidr, Ipv4Header, MacAddr};
@@ -91,10 +91,10 @@ impl DataPath {
 #[inline]
 fn forward_batch(packets: &mut [PacketBuf; BATCH], tables: &Tables) -> usize {
     const PORT: PortAddress = PortAddress::new(OURS);
-    let nowhere = Plain { destination: Ipv4Addr::UNSPECIFIED, total_len: 0 };
-    let (mut plains, mut destinations) = ([nowhere; BATCH], [Ipv4Addr::UNSPECIFIED; BATCH]);
+    let (mut plains, mut destinations) = ([Plain::NONE; BATCH], [Ipv4Addr::UNSPECIFIED; BATCH]);
+    let mut judged = Judged::new();
     for ((packet, plain), destination) in packets.iter().zip(&mut plains).zip(&mut destinations) {
-        if let Some(looked) = Plain::of(packet, PORT, tables) {
+        if let Some(looked) = Plain::of(packet, PORT, tables, &mut judged) {
             (*plain, *destination) = (looked, looked.destination);
         }
     }
@@ -103,7 +103,7 @@ fn forward_batch(packets: &mut [PacketBuf; BATCH], tables: &Tables) -> usize {
     let mut sent = 0;
     for ((packet, plain), hop) in packets.iter_mut().zip(plains).zip(hops) {
         let adjacency = tables.adjacency(hop);
-        if plain.total_len > 0 && adjacency.takes(plain) {
+        if plain.total_len > 0 && plain.total_len <= adjacency.longest() {
             adjacency.rewrite(THEIRS).apply(packet, plain);
             sent += 1;
         } else {

@@ -1,6 +1,6 @@
 //! The plain way is the long way: whatever it takes, `decide` would send alike, and what it rewrites is the same octet for octet.
 
-use forward::{ForwardConfig, Plain, PortAddress, Tables, Verdict, decide};
+use forward::{ForwardConfig, Judged, Plain, PortAddress, Tables, Verdict, decide};
 use ifnet::IfIndex;
 use pktbuf::{LinkCast, PacketPool};
 use proptest::prelude::*;
@@ -15,14 +15,14 @@ fn send(frame: &[u8], tables: &Tables) -> Option<(IfIndex, std::net::Ipv4Addr, V
     let port = PortAddress::new(interfaces()[0].mac);
     let mut packet = PacketPool::leak_for_tests(1).alloc()?;
     packet.append(frame)?;
-    let plain = Plain::of(&packet, port, tables)?;
+    let plain = Plain::of(&packet, port, tables, &mut Judged::new())?;
     let adjacency = tables.adjacency(tables.fib().lookup_index(plain.destination));
-    if !adjacency.takes(plain) {
+    if plain.total_len > adjacency.longest() {
         return None;
     }
     assert_eq!(packet.bytes(), frame, "looking changes nothing");
     adjacency.rewrite(NEIGHBOUR).apply(&mut packet, plain);
-    Some((IfIndex(adjacency.out()), adjacency.neighbour(plain), packet.bytes().to_vec()))
+    Some((IfIndex(adjacency.out()), adjacency.neighbour(plain.destination), packet.bytes().to_vec()))
 }
 
 /// The same the long way, for a frame that its link layer sent to us alone.
@@ -47,6 +47,26 @@ fn ordinary_packets_are_plain_and_go_where_the_long_way_sends_them() {
     }
     let padded = [frame(&Ipv4Header { total_len: 20, ..good() }), vec![0xee; 26]].concat();
     assert_eq!(send(&padded, &tables).map(|(_, _, sent)| sent.len()), Some(34), "padding goes");
+}
+
+#[test]
+fn a_pair_that_was_judged_good_vouches_for_itself_only() {
+    let (tables, port) = (tables(), PortAddress::new(interfaces()[0].mac));
+    let mut judged = Judged::new();
+    let mut look = |header: &Ipv4Header| {
+        let mut packet = PacketPool::leak_for_tests(1).alloc().unwrap();
+        packet.append(&frame(header)).unwrap();
+        Plain::of(&packet, port, &tables, &mut judged).is_some()
+    };
+    let martian = Ipv4Header { source: ip("127.0.0.1"), ..good() };
+    assert!(
+        !look(&Ipv4Header { source: ip("255.255.255.255"), destination: ip("255.255.255.255"), ..good() }),
+        "no pair"
+    );
+    assert!(look(&good()) && look(&good()) && !look(&martian) && !look(&martian) && look(&good()));
+    assert!(!look(&Ipv4Header { source: ip("192.0.2.1"), ..good() }), "one of ours");
+    assert!(!look(&Ipv4Header { destination: ip("224.0.0.1"), ..good() }));
+    assert!(!look(&Ipv4Header { source: ip("0.0.0.0"), destination: ip("0.0.0.0"), ..good() }), "no pair is none");
 }
 
 #[test]
