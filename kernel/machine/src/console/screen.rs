@@ -3,6 +3,8 @@
 //! The screen memory is only ever written, never read (reading it is very slow on real machines): a copy of the characters is kept
 //! here. When the last row is full the text jumps up by a quarter of the screen and only cells that changed are drawn again.
 
+use alloc::{vec, vec::Vec};
+
 use bootloader_api::info::{FrameBuffer, FrameBufferInfo, PixelFormat};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
@@ -18,7 +20,8 @@ const TAB: usize = 8;
 /// The characters on the screen, and the cursor. Pure.
 #[derive(Debug)]
 struct Grid {
-    cells: [[u8; MAX_COLUMNS]; MAX_ROWS],
+    /// As many rows as are used; on the heap, as a thread's stack is no place for ten kilobytes.
+    cells: Vec<[u8; MAX_COLUMNS]>,
     columns: usize,
     rows: usize,
     column: usize,
@@ -39,8 +42,8 @@ struct Pixels {
 }
 
 impl Grid {
-    const fn new(columns: usize, rows: usize) -> Self {
-        Self { cells: [[b' '; MAX_COLUMNS]; MAX_ROWS], columns, rows, column: 0, row: 0 }
+    fn new(columns: usize, rows: usize) -> Self {
+        Self { cells: vec![[b' '; MAX_COLUMNS]; rows], columns, rows, column: 0, row: 0 }
     }
 
     /// Puts one octet of text on the grid and reports each cell that changed.
