@@ -71,8 +71,8 @@ struct Pass {
 /// Why the next descriptor is not served as usual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Odd {
-    /// It is not done, or what is in it is not a whole good frame.
-    Frame,
+    /// It was not done when it was looked at, or what was in it is not a whole good frame.
+    Frame(RxWriteback),
     /// There is no fresh buffer for it, or none that the device can reach.
     NoBuffer,
 }
@@ -152,7 +152,12 @@ impl RxRing {
         while served < budget {
             let (run, odd) = self.harvest_run(budget - served, cache, &mut pass, sink);
             served += run;
-            let Some(odd) = odd else { continue };
+            let Some(odd) = odd else {
+                if run == 0 {
+                    break;
+                }
+                continue;
+            };
             if served >= budget || !self.refuse(odd, counters, &mut pass) {
                 break;
             }
@@ -185,7 +190,7 @@ impl RxRing {
         sink: &mut impl FnMut(PacketBuf),
     ) -> (usize, Option<Odd>) {
         if self.skipping {
-            return (0, Some(Odd::Frame));
+            return (0, self.written_at(self.next).map(Odd::Frame));
         }
         let from = From::interface(self.if_index, LinkCast::Unicast);
         let end = self.maps.len().min(self.next + limit);
@@ -198,7 +203,7 @@ impl RxRing {
             let word = rest.load(Ordering::Acquire);
             let length = usize::from(RxWriteback::decode(word).length);
             if !RxWriteback::is_good(word) || length.wrapping_sub(SHORTEST) > BUFFER - SHORTEST {
-                odd = Some(Odd::Frame);
+                odd = Some(Odd::Frame(RxWriteback::decode(word)));
                 break;
             }
             let Some(mut fresh) = cache.take() else {
@@ -241,6 +246,12 @@ impl RxRing {
         self.written(self.next)
     }
 
+    /// Returns what stands in descriptor `index`, done or not.
+    fn written_at(&self, index: usize) -> Option<RxWriteback> {
+        // ORDERING: acquire, as in `written`.
+        self.cells(index).map(|[_, rest]| RxWriteback::decode(rest.load(Ordering::Acquire)))
+    }
+
     /// As [`available`](Self::available), for descriptor `index`.
     #[inline]
     fn written(&self, index: usize) -> Option<RxWriteback> {
@@ -254,12 +265,20 @@ impl RxRing {
     /// many descriptors it spans, and arms the descriptor again.
     #[cold]
     fn refuse(&mut self, odd: Odd, counters: &RxCounters, pass: &mut Pass) -> bool {
-        let Some(written) = self.available() else { return false };
+        // What was seen, not what is there now: the device may have written the descriptor since.
+        let written = match odd {
+            Odd::Frame(written) if !written.done() => return false,
+            Odd::Frame(written) => written,
+            Odd::NoBuffer => {
+                pass.refused += 1;
+                counters.no_buffer.bump();
+                self.arm_again();
+                return true;
+            }
+        };
         pass.refused += 1;
         let last = written.status.contains(RxStatus::EOP);
-        if odd == Odd::NoBuffer {
-            counters.no_buffer.bump();
-        } else if self.skipping || !last {
+        if self.skipping || !last {
             if !self.skipping {
                 counters.length_errors.bump();
             }
