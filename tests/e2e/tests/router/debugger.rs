@@ -102,7 +102,7 @@ fn every_command_of_the_debugger_answers() -> Result<()> {
         ("show pcpu", &["apic id", "(console)"]),
         ("show callout", &["system::services::", " ms"]),
         ("show locks", &["free  heap", "free  em0 transmit ring", "free  arp", "free  sched run queue 0"]),
-        ("show memory", &["frames:", "heap:", "packet buffers:"]),
+        ("show memory", &["packet buffers:", "heap:", "packet buffers:"]),
         ("show shutdown", &["no shutdown has been asked for"]),
         ("show msgbuf", &["em0: Link is up"]),
         ("show version", &["2 CPUs"]),

@@ -134,7 +134,7 @@ fn gdb_on_the_second_serial_port_breaks_steps_interrupts_and_lets_go() -> Result
     debugger.interrupt()?;
     let shown = debugger.finish()?;
     ensure!(shown.contains("received signal SIGINT"), "the router was not interrupted: {shown}");
-    is_called_from(&shown, "poll (", "kernel/system/src/debugger/gdb.rs:")?;
+    is_called_from(&shown, "enter (", "kernel/machine/src/kdb/mod.rs:")?;
     bench.router.guest().wait_for("gdb: detached", PATIENCE)?;
 
     let flow = FlowSpec { packets: Some(200), ..FlowSpec::new(bench.host(0), bench.host(1)) };
