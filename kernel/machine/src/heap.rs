@@ -94,7 +94,7 @@ impl State {
     fn allocate(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let found = match Class::of(layout) {
             Some(class) => self.small.take(class).or_else(|| self.small_from_slab(class)),
-            None => self.from_heap(layout),
+            None => self.take_from_heap(layout),
         };
         if found.is_some() {
             self.note_used();
@@ -125,14 +125,14 @@ impl State {
     }
 
     fn small_from_slab(&mut self, class: Class) -> Option<NonNull<u8>> {
-        let slab = self.from_heap(SLAB)?;
+        let slab = self.take_from_heap(SLAB)?;
         // SAFETY: allocated by the line before, and never given back.
         unsafe { self.small.cut(class, slab) };
         self.small.take(class)
     }
 
     /// Allocates from the heap, growing once if need be.
-    fn from_heap(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+    fn take_from_heap(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let found = self.heap.allocate_first_fit(layout).or_else(|()| {
             self.grow(layout)?;
             self.heap.allocate_first_fit(layout)
