@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn linux_is_booted_without_a_disk() {
         let linux = LinuxBoot { initramfs: "/x/a,b.cpio".into(), command_line: "console=ttyS0 a=b,c".into() };
-        let machine = Machine { linux: Some(linux), processor_features: "+popcnt,+ssse3".into(), ..tcg() };
+        let machine = Machine { linux: Some(linux), processor_features: "+ssse3".into(), ..tcg() };
         let line = line(&machine);
         assert!(line.contains("-cpu qemu64,+popcnt,+ssse3 "), "{line}");
         assert!(
