@@ -45,6 +45,8 @@ pub(super) struct SizeClasses {
     free: [Option<NonNull<Link>>; SIZES.len()],
     /// Octets in the lists.
     idle: usize,
+    /// Octets at the ends of slabs, too few for a block.
+    rests: usize,
 }
 
 // SAFETY: the lists own the blocks in them; nothing is bound to a CPU.
@@ -52,12 +54,12 @@ unsafe impl Send for SizeClasses {}
 
 impl SizeClasses {
     pub(super) const fn new() -> Self {
-        Self { free: [None; SIZES.len()], idle: 0 }
+        Self { free: [None; SIZES.len()], idle: 0, rests: 0 }
     }
 
-    /// Octets in the lists: not in use, though the heap behind has given them out.
+    /// Octets in the lists and at the ends of slabs: not in use, though the heap behind has given them out.
     pub(super) fn idle(&self) -> usize {
-        self.idle
+        self.idle + self.rests
     }
 
     /// Takes a block of `class`, if one is free.
@@ -98,6 +100,7 @@ impl SizeClasses {
             // SAFETY: cut for this class, and nobody's.
             unsafe { self.give(class, block) };
         }
+        self.rests += SLAB.size() % size;
     }
 }
 
@@ -137,15 +140,19 @@ mod tests {
         // SAFETY: a fresh slab that is leaked.
         unsafe { classes.cut(class, slab) };
         let count = SLAB.size() / 96;
-        assert_eq!(classes.idle(), count * 96);
+        assert_eq!(classes.idle(), SLAB.size(), "nothing of a new slab is in use, its end neither");
         let taken: BTreeSet<usize> = (0..count).map(|_| classes.take(class).unwrap().addr().get()).collect();
-        assert_eq!((taken.len(), classes.take(class), classes.idle()), (count, None, 0));
+        assert_eq!((taken.len(), classes.take(class), classes.idle()), (count, None, SLAB.size() % 96));
         let (start, end) = (slab.addr().get(), slab.addr().get() + SLAB.size());
         assert!(taken.iter().all(|at| at.is_multiple_of(ALIGN) && *at >= start && at + 96 <= end));
         assert!(taken.iter().zip(taken.iter().skip(1)).all(|(one, next)| one + 96 <= *next));
         // SAFETY: taken above from the same class.
         unsafe { classes.give(class, slab) };
-        assert_eq!((classes.take(class), classes.idle()), (Some(slab), 0), "the last one given is the next one taken");
+        assert_eq!(
+            (classes.take(class), classes.idle()),
+            (Some(slab), SLAB.size() % 96),
+            "the last one given is the next one taken"
+        );
     }
 
     #[test]

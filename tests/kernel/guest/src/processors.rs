@@ -228,8 +228,7 @@ fn processors_allocate_at_once_and_keep_what_is_theirs() -> Outcome {
     )?;
     let (wrong, after) = (WRONG.load(Ordering::Relaxed), machine::heap::usage().used);
     ensure!(wrong == 0, "memory was given out twice in {wrong} rounds");
-    // Small blocks come from slabs, and what is left over at the end of a new slab counts as used: a fraction of one for each size.
-    ensure!(after >= before && after - before < 1024, "{before} octets in use became {after}");
+    ensure!(after == before, "{before} octets in use became {after}");
     Ok(())
 }
 
