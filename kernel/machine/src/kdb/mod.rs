@@ -138,6 +138,10 @@ pub(crate) fn debugger() -> Option<Debugger> {
 ///
 /// # Context
 /// Any but NMI. Interrupts are as before on return.
+// Always a part of its caller: by itself it sets its stack frame up in the middle only, where another debugger, which goes by the
+// beginning of functions, does not find its way back to who called.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "as said above: not for speed")]
 pub fn enter(reason: Reason) {
     if DEBUGGER.get().is_some() {
         ksync::irq::without_interrupts(|| session::raise(reason));

@@ -112,7 +112,7 @@ fn gdb_on_the_second_serial_port_breaks_steps_interrupts_and_lets_go() -> Result
     let script = "target remote com2\nbacktrace\ninfo threads\ntbreak worker.rs:tick\ncontinue\nbacktrace\n\
                   x/i $pc\nstepi\nx/i $pc\nx/bx 8\n";
     let shown = Debugger::start(&folder, &(symbols.clone() + script))?.finish()?;
-    is_called_from(&shown, "enter (", "kernel/machine/src/kdb/mod.rs:")?;
+    is_called_from(&shown, "enter_if_one (", "kernel/system/src/debugger/mod.rs:")?;
     for cpu in ["cpu 0, ", "cpu 1, "] {
         ensure!(shown.contains(cpu), "{cpu} is no thread: {shown}");
     }
@@ -134,7 +134,7 @@ fn gdb_on_the_second_serial_port_breaks_steps_interrupts_and_lets_go() -> Result
     debugger.interrupt()?;
     let shown = debugger.finish()?;
     ensure!(shown.contains("received signal SIGINT"), "the router was not interrupted: {shown}");
-    is_called_from(&shown, "enter (", "kernel/machine/src/kdb/mod.rs:")?;
+    is_called_from(&shown, "poll (", "kernel/system/src/debugger/gdb.rs:")?;
     bench.router.guest().wait_for("gdb: detached", PATIENCE)?;
 
     let flow = FlowSpec { packets: Some(200), ..FlowSpec::new(bench.host(0), bench.host(1)) };
