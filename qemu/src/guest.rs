@@ -19,7 +19,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-pub use console::{Console, Mirror};
+pub use console::{Console, Mirror, is_message};
 pub use monitor::Monitor;
 pub use run_folder::RunFolder;
 

@@ -150,14 +150,18 @@ impl Console {
         Err(anyhow!("waiting for {patterns:?}: {why}{}", self.tail()))
     }
 
-    /// Gives the router's console a command and returns its output, without the echo and without the next prompt.
+    /// Gives the router's console a command and returns its output, without the echo and without the next prompt. What the router
+    /// says of itself meanwhile ([`is_message`]) may stand before the echo, inside it, or between the lines of the output.
     ///
     /// # Errors
     /// As [`wait_for`](Self::wait_for).
     pub fn command(&mut self, line: &str, limit: Duration) -> Result<String> {
         self.skip();
         self.send_line(line)?;
-        self.wait_for("\n", limit).with_context(|| format!("no echo of {line:?}"))?;
+        let mut echoed = None;
+        while !echoed.is_some_and(|echoed: String| is_echo(echoed.trim_end_matches('\n'), line)) {
+            echoed = Some(self.wait_for("\n", limit).with_context(|| format!("no echo of {line:?}"))?);
+        }
         let output = self.wait_prompt(limit).with_context(|| format!("no end of the output of {line:?}"))?;
         Ok(output.strip_suffix(&self.prompt).unwrap_or(&output).to_owned())
     }
@@ -209,6 +213,21 @@ impl State {
             }
         }
     }
+}
+
+/// Returns whether a line is what the router says of itself: `[`, seconds and microseconds since boot, `]`.
+#[must_use]
+pub fn is_message(line: &str) -> bool {
+    let stamp = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map(|(stamp, _)| stamp.trim_start());
+    let parts = stamp.and_then(|stamp| stamp.split_once('.'));
+    parts.is_some_and(|(seconds, micros)| {
+        seconds.parse::<u64>().is_ok() && micros.len() == 6 && micros.parse::<u32>().is_ok()
+    })
+}
+
+/// Returns whether `shown` ends the echo of `typed`: all of it, or what is left of it after a message that came in the middle.
+fn is_echo(shown: &str, typed: &str) -> bool {
+    shown.ends_with(typed) || typed.ends_with(shown)
 }
 
 /// Leaves carriage returns and escape sequences (ECMA-48 5.4) out. The console writes ASCII; other bytes show as `?`.
@@ -286,6 +305,20 @@ mod tests {
         assert_eq!(console.command("show arp", LIMIT).unwrap(), "answer\n");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn what_the_router_says_meanwhile_is_not_taken_for_the_echo() {
+        let guest = r"printf 'r7> '; stdbuf -o0 tr '\r' '\n' | {
+            read line; printf '[    1.000002] em0: up\nshow [    1.100003] em1: up\narp\nanswer\nr7> '; sleep 9; }";
+        let (mut child, mut console) = script(guest);
+        console.set_hostname("r7");
+        console.wait_prompt(LIMIT).unwrap();
+        assert_eq!(console.command("show arp", LIMIT).unwrap(), "answer\n");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_message("[    1.000002] em0: up") && is_message("[12345.000002] warning: em0: down"));
+        assert!(!is_message("em0 up") && !is_message("[1] [2.000002] no") && !is_message("[    1.02] no"));
     }
 
     #[test]

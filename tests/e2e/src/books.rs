@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
+use sluice::guest::is_message;
 
 /// The router's own account of every frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl Books {
         let mut books = Self::default();
         let mut is_own = false;
         let mut is_complete = false;
-        for line in table.lines().filter(|line| !line.trim().is_empty()) {
+        for line in table.lines().filter(|line| !line.trim().is_empty() && !is_message(line)) {
             let (name, number) = line.trim_end().rsplit_once(' ').with_context(|| format!("no number in {line:?}"))?;
             let read = || number.parse::<u64>().with_context(|| format!("no number in {line:?}"));
             match name.trim_end() {
@@ -94,6 +95,13 @@ unexplained                                 0
         assert_eq!((books.received, books.originated, books.held, books.unexplained), (12, 3, 1, 0));
         assert_eq!((books.fate("forwarded"), books.fate("no-route"), books.dropped()), (7, 1, 2));
         assert_eq!((books.own_fate("icmp-suppressed"), books.fate("icmp-suppressed")), (1, 0));
+    }
+
+    #[test]
+    fn what_the_router_says_in_the_middle_is_no_part_of_the_table() {
+        let table =
+            TABLE.replace("originated", "[    1.200003] boot: first packet forwarded after 1100321 us\noriginated");
+        assert_eq!(Books::parse(&table).unwrap(), Books::parse(TABLE).unwrap());
     }
 
     #[test]
