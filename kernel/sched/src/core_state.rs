@@ -5,7 +5,7 @@ use core::fmt;
 
 use ksync::{
     CachePadded, Held, SpinLock,
-    atomic::{AtomicBool, AtomicU32, Ordering},
+    atomic::{AtomicU32, Ordering},
     cpu::CpuId,
     irq,
     time::Instant,
@@ -13,6 +13,7 @@ use ksync::{
 
 use crate::{
     Affinity, MAX_THREADS, Platform, Priority, SpawnError,
+    cpu::Cpu,
     runqueue::RunQueue,
     thread::{Name, Thread, ThreadId, ThreadInfo, ThreadLook, ThreadRef, Waiting},
     timers::Timers,
@@ -32,19 +33,6 @@ pub(crate) struct Core<P: Platform> {
     /// Protects: threads that have ended and whose stack is to be freed; has room for more than can be on their way here.
     pub(crate) zombies: SpinLock<Vec<Arc<Thread<P>>>>,
     next_id: AtomicU32,
-}
-
-/// One CPU.
-pub(crate) struct Cpu<P: Platform> {
-    /// `None` until the CPU takes part. A thread's own lock may be taken while holding this one, never the reverse.
-    pub(crate) queue: SpinLock<Option<Queue<P>>>,
-    /// The CPU should look at its queue when it can be preempted.
-    pub(crate) resched: AtomicBool,
-    /// A hint: its idle thread runs.
-    pub(crate) idle: AtomicBool,
-    pub(crate) online: AtomicBool,
-    /// A hint: some thread is ready and waits for this CPU. Written under the queue's lock.
-    pub(crate) contended: AtomicBool,
 }
 
 /// What a CPU's lock protects.
@@ -110,16 +98,7 @@ impl<P: Platform> Scheduler<P> {
     /// # Context
     /// Boot; allocates everything that wakeups will need.
     pub fn new(platform: P) -> Self {
-        let cpus = (0..platform.cpus()).map(|_| {
-            CachePadded::new(Cpu {
-                queue: SpinLock::new(None),
-                resched: AtomicBool::new(false),
-                idle: AtomicBool::new(false),
-                online: AtomicBool::new(false),
-                contended: AtomicBool::new(false),
-            })
-        });
-        let cpus = cpus.collect();
+        let cpus = (0..platform.cpus()).map(|_| CachePadded::new(Cpu::new())).collect();
         Self::from_core(Arc::new(Core {
             platform,
             cpus,

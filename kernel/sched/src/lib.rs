@@ -21,6 +21,7 @@ extern crate alloc;
 
 mod callout;
 mod core_state;
+mod cpu;
 mod idle;
 mod runqueue;
 mod sleep;
