@@ -9,7 +9,7 @@ use alloc::{sync::Arc, vec::Vec};
 use bus_dma::{DmaMap, DmaMem, FromDevice, PreRead, Segment};
 use ifnet::IfIndex;
 use ksync::atomic::{DeviceU64, Ordering};
-use pktbuf::{From, HEADROOM, LinkCast, PacketBuf, PoolCache};
+use pktbuf::{Arrival, HEADROOM, LinkCast, PacketBuf, PoolCache};
 use wire::MacAddr;
 
 use crate::{
@@ -192,7 +192,7 @@ impl RxRing {
         if self.skipping {
             return (0, self.written_at(self.next).map(Odd::Frame));
         }
-        let from = From::interface(self.if_index, LinkCast::Unicast);
+        let from = Arrival::interface(self.if_index, LinkCast::Unicast);
         let end = self.maps.len().min(self.next + limit);
         let (descriptors, _) = self.memory.cells().as_chunks::<WORDS>();
         let descriptors = descriptors.get(self.next..end).unwrap_or_default();

@@ -59,19 +59,19 @@ struct About {
     /// Start of the window; `offset + len <= FRAME_STRIDE` at all times.
     offset: u16,
     len: u16,
-    from: From,
+    from: Arrival,
 }
 
 /// Where a packet came from, and for whom: all that a driver says of the frames it hands up, made once for many.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(4))]
-pub struct From {
+pub struct Arrival {
     rx_if: u16,
     origin: Origin,
     link_cast: LinkCast,
 }
 
-impl From {
+impl Arrival {
     const NOWHERE: Self = Self { rx_if: NO_INTERFACE, origin: Origin::Local, link_cast: LinkCast::Unicast };
 
     /// Says that the interface of index `rx_if` received it, addressed as `link_cast` says.
@@ -85,7 +85,7 @@ impl From {
 const _: () = assert!(size_of::<Frame>() == 64 && size_of::<About>() == 8);
 
 /// What is known about a fresh buffer.
-const FRESH: About = About { offset: narrow(HEADROOM), len: 0, from: From::NOWHERE };
+const FRESH: About = About { offset: narrow(HEADROOM), len: 0, from: Arrival::NOWHERE };
 
 impl Frame {
     pub(crate) const fn new(storage: &'static mut Storage) -> Self {
@@ -265,7 +265,7 @@ impl PacketBuf {
     /// Makes the buffer what a driver hands up: `len` octets behind [`HEADROOM`], come `from` somewhere. `None`, and no change, if so
     /// many do not fit.
     #[inline]
-    pub fn set_received(&mut self, len: usize, from: From) -> Option<()> {
+    pub fn set_received(&mut self, len: usize, from: Arrival) -> Option<()> {
         if len > FRAME_STRIDE - HEADROOM {
             return None;
         }

@@ -24,7 +24,7 @@ mod pool;
 mod tripwire;
 
 pub use batch::{BATCH_CAPACITY, Drain, PacketBatch};
-pub use buffer::{From, LinkCast, Origin, PacketBuf};
+pub use buffer::{Arrival, LinkCast, Origin, PacketBuf};
 pub use cache::PoolCache;
 pub use pool::{Census, MAX_CACHES, PacketPool};
 pub use tripwire::{Armed, Disturbed, TripwireReport};

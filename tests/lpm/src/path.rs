@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use fib::{NextHop, Rib, Route, RouteSource};
 use forward::{ForwardConfig, IfConfig, Judged, Plain, PortAddress, Tables, Verdict, input};
 use ifnet::IfIndex;
-use pktbuf::{From, LinkCast, PacketBuf, PacketPool};
+use pktbuf::{Arrival, LinkCast, PacketBuf, PacketPool};
 use wire::{EtherType, EthernetHeader, Ipv4Cidr, Ipv4Header, MacAddr};
 
 use crate::{PlainRoute, Stream, prefix, race::BATCH};
@@ -67,7 +67,7 @@ impl DataPath {
         for (packet, frame) in self.packets.iter_mut().zip(&self.frames) {
             packet.reset();
             packet.append(frame).expect("a frame fits its buffer");
-            packet.set_received(FRAME, From::interface(0, LinkCast::Unicast)).expect("the window is that long");
+            packet.set_received(FRAME, Arrival::interface(0, LinkCast::Unicast)).expect("the window is that long");
         }
     }
 
