@@ -10,7 +10,7 @@ use core::{array, fmt, iter, net::Ipv4Addr};
 use wire::Ipv4Prefix;
 
 use crate::{
-    Fib, NextHop, NextHopKind,
+    Fib, NextHop,
     bucket::{Bucket, Key, Packed},
     build::{self, Spare},
     cells::Leaf,
@@ -198,12 +198,6 @@ impl Rib {
     #[must_use]
     pub fn lookup(&self, destination: Ipv4Addr) -> Option<Route> {
         self.lookup_where(destination, |_| true)
-    }
-
-    /// Returns the connected route whose network contains `gateway`, which tells the interface to reach it by.
-    #[must_use]
-    pub fn connected(&self, gateway: Ipv4Addr) -> Option<Route> {
-        self.lookup_where(gateway, |route| route.next_hop.via == NextHopKind::Connected)
     }
 
     /// Returns all routes, sorted by address, length and source.

@@ -109,18 +109,6 @@ fn a_removed_route_uncovers_the_one_behind_it() {
 }
 
 #[test]
-fn a_gateway_is_reached_by_the_longest_connected_network() {
-    let mut rib = Rib::new();
-    add(&mut rib, "10.0.0.0/8", RouteSource::Connected, NextHop::connected(1));
-    add(&mut rib, "10.2.0.0/16", RouteSource::Connected, NextHop::connected(2));
-    add(&mut rib, "10.2.3.0/24", RouteSource::Static, NextHop::gateway(3, addr("10.0.0.9")));
-    add(&mut rib, "10.2.3.1/32", RouteSource::Local, NextHop::local(2));
-    assert_eq!(rib.connected(addr("10.2.3.1")).map(|route| route.next_hop.out), Some(2));
-    assert_eq!(rib.connected(addr("10.3.0.1")).map(|route| route.next_hop.out), Some(1));
-    assert_eq!(rib.connected(addr("11.0.0.1")), None);
-}
-
-#[test]
 fn a_full_table_refuses_new_routes_but_not_changes() {
     let mut rib = Rib::with_limit(1);
     add(&mut rib, "10.0.0.0/8", RouteSource::Static, NextHop::connected(1));

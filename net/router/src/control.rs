@@ -200,8 +200,7 @@ fn static_route(rib: &Rib, prefix: Ipv4Prefix, target: RouteTarget) -> Result<Ro
         RouteTarget::Blackhole => NextHop::BLACKHOLE,
         RouteTarget::Unreachable => NextHop::UNREACHABLE,
         RouteTarget::Via(gateway) => {
-            let is_neighbour = rib.lookup(gateway).is_some_and(|route| route.next_hop.via == NextHopKind::Connected);
-            let connected = rib.connected(gateway).filter(|_| is_neighbour);
+            let connected = rib.lookup(gateway).filter(|route| route.next_hop.via == NextHopKind::Connected);
             NextHop::gateway(connected.ok_or(RouterError::BadGateway(prefix))?.next_hop.out, gateway)
         }
     };
