@@ -194,11 +194,8 @@ impl<T> Netisr<T> {
     /// The thread that owns the source. Takes a queue's lock only to queue.
     #[inline]
     pub fn dispatch(&self, source: &mut Source, here: usize, packet: T) -> Dispatch<T> {
-        let policy = self.policy();
-        if policy != Policy::Deferred && self.may_run_here(policy, source, here) {
-            source.unflushed = true;
-            source.direct += 1;
-            source.hybrid += u64::from(policy == Policy::Hybrid);
+        if self.is_direct(source, here) {
+            self.note_direct(source, 1);
             return Dispatch::Direct(packet);
         }
         if source.unflushed {
@@ -207,22 +204,27 @@ impl<T> Netisr<T> {
         self.enqueue(source, packet)
     }
 
-    /// Decides about `packets` packets of `source` at once: returns whether all of them are to be processed now, as
-    /// [`dispatch`](Self::dispatch) would say of each with [`Dispatch::Direct`]. If not, nothing has happened, and each is dispatched
-    /// by itself.
+    /// Returns whether packets of `source` are processed by its own thread just now: [`dispatch`](Self::dispatch) would say
+    /// [`Dispatch::Direct`] of the next one, and of all that follow in this pass.
     ///
     /// # Context
     /// The thread that owns the source.
     #[inline]
-    pub fn dispatch_run(&self, source: &mut Source, here: usize, packets: usize) -> bool {
+    pub fn is_direct(&self, source: &Source, here: usize) -> bool {
         let policy = self.policy();
-        let direct = policy != Policy::Deferred && self.may_run_here(policy, source, here);
-        if direct {
-            source.unflushed = true;
-            source.direct += packets as u64;
-            source.hybrid += if policy == Policy::Hybrid { packets as u64 } else { 0 };
-        }
-        direct
+        policy != Policy::Deferred && self.may_run_here(policy, source, here)
+    }
+
+    /// Counts `packets` packets of `source` that are processed directly, after [`is_direct`](Self::is_direct) has allowed it, as
+    /// [`dispatch`](Self::dispatch) counts one.
+    ///
+    /// # Context
+    /// The thread that owns the source.
+    #[inline]
+    pub fn note_direct(&self, source: &mut Source, packets: usize) {
+        source.unflushed = true;
+        source.direct += packets as u64;
+        source.hybrid += if self.policy() == Policy::Hybrid { packets as u64 } else { 0 };
     }
 
     /// Says that everything that came of the packets processed directly has been sent. Call it at the end of each pass, with the

@@ -76,6 +76,10 @@ impl Pass<'_> {
 
     #[inline]
     fn forward_in(&mut self, run: &mut Run, packets: &mut PacketBatch, limit: usize, ingress: Ingress) -> usize {
+        // Asked before anything is looked at, for what is to be queued is looked at by who takes it from the queue.
+        if !self.runs_here() {
+            return 0;
+        }
         let tables = &self.snapshot.tables;
         let (mut judged, mut count) = (Judged::new(), 0);
         for (place, packet) in run.plains.iter_mut().take(limit).zip(packets.iter()) {
@@ -84,8 +88,8 @@ impl Pass<'_> {
             count += 1;
         }
         let Some(plains) = run.plains.get(..count).filter(|plains| !plains.is_empty()) else { return 0 };
-        if !self.runs_here(count) {
-            return 0;
+        if let Some(source) = &mut self.core.source {
+            self.router.netisr().note_direct(source, count);
         }
         self.core.counters.receive_run(counters::place(Some(ingress.rx)), count as u64);
         let several = judged.changes() > 1;
@@ -110,14 +114,11 @@ impl Pass<'_> {
         count
     }
 
-    /// Returns whether netisr lets the next `count` packets be processed here and now.
+    /// Returns whether netisr lets packets be processed here and now.
     #[inline]
-    fn runs_here(&mut self, count: usize) -> bool {
-        let here = self.core.workstream;
-        match &mut self.core.source {
-            Some(source) => self.router.netisr().dispatch_run(source, here, count),
-            None => true,
-        }
+    fn runs_here(&self) -> bool {
+        let source = self.core.source.as_ref();
+        source.is_none_or(|source| self.router.netisr().is_direct(source, self.core.workstream))
     }
 
     /// Sends a plain packet the way that was found for its destination, or has it judged the long way.
