@@ -137,18 +137,18 @@ impl TxRing {
         let (descriptors, _) = self.memory.cells().as_chunks::<WORDS>();
         let descriptors = descriptors.get(start..end).unwrap_or_default();
         let maps = self.maps.get_mut(start..end).unwrap_or_default();
-        let mut slots = maps.iter_mut().zip(descriptors);
         let (mut octets, mut stopped) = (0, None);
-        let frames = batch.consume(end - start, |mut packet| {
+        let frames = batch.consume(maps.iter_mut().zip(descriptors), |mut packet, (map, [address, rest])| {
             let len = packet.len();
-            if len.wrapping_sub(MIN_FRAME) > longest - MIN_FRAME && !pad(&mut packet, longest) {
-                stopped = Some(if len > longest { EncapError::TooLong } else { EncapError::Unsendable });
-                return Err(packet);
+            if len.wrapping_sub(MIN_FRAME) > longest - MIN_FRAME {
+                packet = match pad(packet, longest) {
+                    Ok(packet) => packet,
+                    Err((packet, why)) => {
+                        stopped = Some(why);
+                        return Err(packet);
+                    }
+                };
             }
-            let Some((map, [address, rest])) = slots.next() else {
-                stopped = Some(EncapError::NoRoom);
-                return Err(packet);
-            };
             match map.lend(packet) {
                 Ok(segment) => {
                     #[expect(clippy::cast_possible_truncation, reason = "the tag's maxsize is below 2^16")]
@@ -293,11 +293,14 @@ impl TxRing {
 }
 
 /// Makes a short frame as long as it has to be. The device pads as well (TCTL.PSP), but with whatever lies behind the frame on some
-/// parts: pad with zeros here. Returns whether it is a frame that can be sent now.
+/// parts: pad with zeros here. Gives the frame back, with the reason if it cannot be sent all the same.
 #[cold]
-fn pad(packet: &mut PacketBuf, longest: usize) -> bool {
-    let octets = packet.len();
-    (HEADER..=longest).contains(&octets) && packet.extend(MIN_FRAME.saturating_sub(octets)).is_some()
+fn pad(mut packet: PacketBuf, longest: usize) -> Result<PacketBuf, (PacketBuf, EncapError)> {
+    match packet.len() {
+        octets if octets > longest => Err((packet, EncapError::TooLong)),
+        octets if octets >= HEADER && packet.extend(MIN_FRAME.saturating_sub(octets)).is_some() => Ok(packet),
+        _ => Err((packet, EncapError::Unsendable)),
+    }
 }
 
 /// Makes `count` transmit maps.

@@ -46,7 +46,9 @@ pub struct Plain {
     /// Where it goes.
     pub destination: Ipv4Addr,
     /// Octets of the IP packet; the frame has at least so many behind its Ethernet header.
-    pub total_len: u32,
+    pub total_len: u16,
+    /// Index of the next hop, once it has been looked up; 0 before.
+    pub hop: u16,
 }
 
 /// The address a port listens to, as a frame begins with it.
@@ -71,7 +73,7 @@ const fn wire_bits(mac: MacAddr) -> u64 {
 
 impl Plain {
     /// No packet.
-    pub const NONE: Self = Self { destination: Ipv4Addr::UNSPECIFIED, total_len: 0 };
+    pub const NONE: Self = Self { destination: Ipv4Addr::UNSPECIFIED, total_len: 0, hop: 0 };
 
     /// Looks at a packet that arrived at the port with address `port`; `None` if it is anything but plain.
     ///
@@ -82,9 +84,9 @@ impl Plain {
         let headers = packet.front::<HEADERS>()?;
         let to_us = word64::<0>(headers) & (MAC | GROUP_SOURCE) == port.0;
         let is_ipv4 = word32::<12>(headers) & 0xff_ffff == PLAIN_IPV4;
-        let total_len = u32::from(u16::from_be_bytes([headers[16], headers[17]]));
+        let total_len = u16::from_be_bytes([headers[16], headers[17]]);
         // One comparison: behind the header lies nothing, or as much as is said, or more.
-        let fits = (total_len as usize).wrapping_sub(IPV4_HEADER_LEN) <= packet.len() - HEADERS;
+        let fits = usize::from(total_len).wrapping_sub(IPV4_HEADER_LEN) <= packet.len() - HEADERS;
         if !to_us || !is_ipv4 || !fits || headers[22] <= 1 {
             return None;
         }
@@ -98,7 +100,7 @@ impl Plain {
         {
             return None;
         }
-        Some(Self { destination: octets_of(destination), total_len })
+        Some(Self { destination: octets_of(destination), total_len, hop: 0 })
     }
 }
 
@@ -234,7 +236,7 @@ impl Rewrite {
         put::<8, 4>(headers, self.back.to_le_bytes());
         let life = one_hop_less(word32::<22>(headers));
         put::<22, 4>(headers, life.to_le_bytes());
-        packet.truncate(ETHERNET_HEADER_LEN + plain.total_len as usize);
+        packet.truncate(ETHERNET_HEADER_LEN + usize::from(plain.total_len));
     }
 }
 

@@ -84,15 +84,18 @@ impl PacketBatch {
         packet
     }
 
-    /// Hands packets to `taker` from the front, at most `limit`, until it gives one back, which stays at the front. Returns how many it
-    /// has kept.
+    /// Hands packets to `taker` from the front, each with its companion from `with`, until there are no more of either or it gives a
+    /// packet back, which stays at the front. Returns how many it has kept.
     #[inline]
-    pub fn consume(&mut self, limit: usize, mut taker: impl FnMut(PacketBuf) -> Result<(), PacketBuf>) -> usize {
-        let end = self.tail.min(self.head.saturating_add(limit));
+    pub fn consume<I>(&mut self, with: I, mut taker: impl FnMut(PacketBuf, I::Item) -> Result<(), PacketBuf>) -> usize
+    where
+        I: IntoIterator,
+    {
         let mut kept = 0;
-        for place in self.places.get_mut(self.head..end).unwrap_or_default() {
+        let places = self.places.get_mut(self.head..self.tail).unwrap_or_default();
+        for (place, companion) in places.iter_mut().zip(with) {
             let Some(packet) = place.take() else { break };
-            if let Err(packet) = taker(packet) {
+            if let Err(packet) = taker(packet, companion) {
                 fill(place, packet);
                 break;
             }
@@ -116,6 +119,13 @@ impl PacketBatch {
     pub fn iter(&self) -> impl Iterator<Item = &PacketBuf> {
         // No place in between is `None`, so that ending there is as good as passing it by, and cheaper.
         self.places.get(self.head..self.tail).unwrap_or_default().iter().map_while(Option::as_ref)
+    }
+
+    /// Walks over the packets, oldest first, each with its companion from `with`, until there are no more of either.
+    #[inline]
+    pub fn iter_with<I: IntoIterator>(&self, with: I) -> impl Iterator<Item = (&PacketBuf, I::Item)> {
+        let places = self.places.get(self.head..self.tail).unwrap_or_default();
+        places.iter().zip(with).map_while(|(place, companion)| Some((place.as_ref()?, companion)))
     }
 
     /// Takes the packets out, oldest first; those the iterator did not reach stay in the batch.

@@ -247,7 +247,10 @@ impl PacketBuf {
     /// Cuts the window to at most `len` octets from its start; a shorter window stays as it is.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
-        self.frame.about.len = narrow(len.min(usize::from(self.frame.about.len)));
+        // Most are as long as they are to be: a comparison is less than a store of the minimum.
+        if len < usize::from(self.frame.about.len) {
+            self.frame.about.len = narrow(len);
+        }
     }
 
     /// Puts the window at `offset` octets into the storage, `len` octets long. The contents are whatever the storage

@@ -92,12 +92,26 @@ impl Pass<'_> {
         let Some(egress) = self.core.egress.get_mut(place) else {
             return self.discard(packet, DropReason::EgressDown);
         };
-        if let Err(packet) = egress.batch.push(packet) {
-            return self.enqueue_full(packet, out, source);
-        }
         if egress.sole != source {
-            egress.note_source(source);
-            self.core.waiting |= 1 << place;
+            return self.enqueue_other(packet, out, source);
+        }
+        if let Err(packet) = egress.batch.push(packet) {
+            self.enqueue_full(packet, out, source);
+        }
+    }
+
+    /// Puts a frame of another source than those before it, or the first of all, into the batch of its interface.
+    #[cold]
+    #[inline(never)]
+    fn enqueue_other(&mut self, packet: PacketBuf, out: IfIndex, source: usize) {
+        let place = out.as_usize();
+        let pushed = match self.core.egress.get_mut(place) {
+            None => Err(packet),
+            Some(egress) => egress.batch.push(packet).inspect(|()| egress.note_source(source)),
+        };
+        match pushed {
+            Ok(()) => self.core.waiting |= 1 << place,
+            Err(packet) => self.enqueue_full(packet, out, source),
         }
     }
 

@@ -82,33 +82,29 @@ impl Pass<'_> {
         }
         let tables = &self.snapshot.tables;
         let (mut judged, mut count) = (Judged::new(), 0);
-        for (place, packet) in run.plains.iter_mut().take(limit).zip(packets.iter()) {
+        let places = run.plains.get_mut(..limit.min(RUN)).unwrap_or_default();
+        for (packet, place) in packets.iter_with(places) {
             let Some(plain) = Plain::of(packet, ingress.address, tables, &mut judged) else { break };
             *place = plain;
             count += 1;
         }
-        let Some(plains) = run.plains.get(..count).filter(|plains| !plains.is_empty()) else { return 0 };
+        let Some(plains) = run.plains.get_mut(..count) else { return 0 };
+        let Some(first) = plains.first_mut() else { return 0 };
         if let Some(source) = &mut self.core.source {
             self.router.netisr().note_direct(source, count);
         }
         self.core.counters.receive_run(counters::place(Some(ingress.rx)), count as u64);
-        let several = judged.changes() > 1;
-        if several {
-            look_up(plains, tables.fib(), &mut run.hops);
-        } else if let (Some(plain), Some(hop)) = (plains.first(), run.hops.first_mut()) {
-            // The way is looked for at the first packet of the one flow, and nowhere else.
-            *hop = tables.fib().lookup_index(plain.destination);
+        // One flow asks for its way with its first packet. It may ask again, when a packet of it has gone the long way.
+        let sole = (judged.changes() <= 1).then(|| tables.fib().lookup_index(first.destination));
+        if sole.is_none() {
+            look_up(plains, tables.fib());
         }
         let mut way = Way::nowhere(tally::received(ingress.rx));
-        let mut plains = plains.iter().enumerate();
-        packets.consume(count, |packet| {
-            if let Some((place, plain)) = plains.next() {
-                if way.destination != plain.destination {
-                    let hop = if several { run.hops.get(place) } else { run.hops.first() };
-                    self.find_way(plain.destination, hop.copied().unwrap_or(0), &mut way);
-                }
-                self.send_plain(packet, *plain, &mut way);
+        packets.consume(&*plains, |packet, plain| {
+            if way.destination != plain.destination {
+                self.find_way(plain.destination, sole.unwrap_or(plain.hop), &mut way);
             }
+            self.send_plain(packet, *plain, &mut way);
             Ok(())
         });
         count
@@ -124,7 +120,7 @@ impl Pass<'_> {
     /// Sends a plain packet the way that was found for its destination, or has it judged the long way.
     #[inline]
     fn send_plain(&mut self, mut packet: PacketBuf, plain: Plain, way: &mut Way) {
-        if plain.total_len > way.longest {
+        if u32::from(plain.total_len) > way.longest {
             return self.process_by_itself(packet, way);
         }
         way.rewrite.apply(&mut packet, plain);
@@ -156,21 +152,23 @@ impl Pass<'_> {
 #[derive(Debug)]
 pub(crate) struct Run {
     plains: [Plain; RUN],
-    /// Where they go: indices of next hops. For a run of one flow, the first says it for all.
-    hops: [u16; RUN],
 }
 
 impl Default for Run {
     fn default() -> Self {
-        Self { plains: [Plain::NONE; RUN], hops: [0; RUN] }
+        Self { plains: [Plain::NONE; RUN] }
     }
 }
 
 /// Looks up where each packet goes.
 #[inline(never)]
-fn look_up(plains: &[Plain], fib: &Fib, hops: &mut [u16; RUN]) {
+fn look_up(plains: &mut [Plain], fib: &Fib) {
     let destinations: ArrayVec<Ipv4Addr, RUN> = plains.iter().map(|plain| plain.destination).collect();
-    fib.lookup_batch(&destinations, hops);
+    let mut hops = [0; RUN];
+    fib.lookup_batch(&destinations, &mut hops);
+    for (plain, hop) in plains.iter_mut().zip(hops) {
+        plain.hop = hop;
+    }
 }
 
 /// How the packets for one destination leave, as found last in this run; and where the run's packets are counted.

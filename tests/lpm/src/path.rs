@@ -103,7 +103,7 @@ fn forward_batch(packets: &mut [PacketBuf; BATCH], tables: &Tables) -> usize {
     let mut sent = 0;
     for ((packet, plain), hop) in packets.iter_mut().zip(plains).zip(hops) {
         let adjacency = tables.adjacency(hop);
-        if plain.total_len > 0 && plain.total_len <= adjacency.longest() {
+        if plain.total_len > 0 && u32::from(plain.total_len) <= adjacency.longest() {
             adjacency.rewrite(THEIRS).apply(packet, plain);
             sent += 1;
         } else {

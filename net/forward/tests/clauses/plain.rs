@@ -17,7 +17,7 @@ fn send(frame: &[u8], tables: &Tables) -> Option<(IfIndex, std::net::Ipv4Addr, V
     packet.append(frame)?;
     let plain = Plain::of(&packet, port, tables, &mut Judged::new())?;
     let adjacency = tables.adjacency(tables.fib().lookup_index(plain.destination));
-    if plain.total_len > adjacency.longest() {
+    if u32::from(plain.total_len) > adjacency.longest() {
         return None;
     }
     assert_eq!(packet.bytes(), frame, "looking changes nothing");
