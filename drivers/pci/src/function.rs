@@ -44,6 +44,10 @@ impl<'a, A: ConfigRegionAccess + ?Sized> Function<'a, A> {
         self.address
     }
 
+    pub(crate) fn access(&self) -> &'a A {
+        self.access
+    }
+
     /// Reads a register of the first 256 octets (`offset` is rounded down to a multiple of 4).
     pub fn read(&self, offset: u16) -> u32 {
         config::read(self.access, self.address, offset)

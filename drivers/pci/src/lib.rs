@@ -2,7 +2,7 @@
 //!
 //! - [`enumerate`]: walks a segment from its root buses through all bridges and returns every function as a [`PciDevice`],
 //!   and what was wrong on the way as a [`Fault`].
-//! - [`Function`]: one function's configuration space: BARs, bus mastering, INTx, capabilities, power.
+//! - [`Function`]: one function's configuration space: BARs, bus mastering, INTx, [messages](MsiX), capabilities, power.
 //! - [`PciDevice::root_interrupt`]: where the device's interrupt pin arrives on the root bus, which is what `_PRT` is
 //!   indexed by.
 //!
@@ -26,6 +26,7 @@ mod enumerate;
 mod error;
 mod function;
 mod ids;
+mod message;
 mod pin;
 
 pub use bar::{Bar, SLOTS};
@@ -34,5 +35,6 @@ pub use device::{Class, Kind, PciDevice};
 pub use enumerate::{Enumeration, Fault, enumerate};
 pub use error::PciError;
 pub use function::Function;
+pub use message::{Msi, MsiX};
 pub use pci_types::{ConfigRegionAccess, PciAddress};
 pub use pin::{Pin, RootInterrupt};

@@ -2,4 +2,5 @@
 
 mod fake;
 mod function;
+mod message;
 mod walk;
