@@ -4,8 +4,8 @@
 //! - [`set_handler`] registers what a vector runs; [`dispatch`] is the trap code's one way in.
 //! - [`mask`], [`unmask`], [`end_of_interrupt`] take the IRQ number and are what `ithread::LineControl` is glued to.
 //!
-//! An IRQ number is the global system interrupt for lines and `MESSAGE_BASE + vector` for messages. Several devices on a line
-//! share one [`IrqLine`]: routing it again returns the same.
+//! An IRQ number is the global system interrupt for lines; those of messages follow behind the last line there is, from 64 at least.
+//! Several devices on a line share one [`IrqLine`]: routing it again returns the same.
 
 mod pic;
 pub mod table;
@@ -29,13 +29,13 @@ use crate::{
     ports::CpuPorts,
 };
 
-/// IRQ numbers from here on are messages, which have no line to mask.
-pub const MESSAGE_BASE: u32 = 0x1_0000;
+/// The lowest IRQ number a message can have.
+const FIRST_MESSAGE: u32 = 64;
 
 /// A routed interrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IrqLine {
-    /// The number for [`mask`], [`unmask`] and names: a GSI, or [`MESSAGE_BASE`] + vector.
+    /// The number for [`mask`], [`unmask`] and names: a GSI, or a number behind all of these.
     pub irq: u32,
     /// The vector it arrives on.
     pub vector: u8,
@@ -93,6 +93,8 @@ impl Registers for Window {
 static IO_APICS: Once<IoApicSet<Window>> = Once::new();
 static HANDLERS: HandlerTable = HandlerTable::new();
 static ROUTES: SpinLock<Routes> = SpinLock::new(Routes { vectors: VectorSet::new(), lines: Vec::new() });
+/// IRQ numbers from here on are messages, which have no line to mask.
+static MESSAGES: Once<u32> = Once::new();
 
 struct Routes {
     vectors: VectorSet,
@@ -114,7 +116,17 @@ pub fn init(madt: &Madt) -> usize {
         }
     });
     let set = IO_APICS.call_once(|| IoApicSet::new(chips));
+    MESSAGES.call_once(|| first_message(set.spans().map(|span| span.gsi_base.saturating_add(span.pins))));
     set.spans().count()
+}
+
+/// Returns the first number that is no line's, given where the spans of lines end.
+fn first_message(ends: impl Iterator<Item = u32>) -> u32 {
+    ends.max().unwrap_or(0).max(FIRST_MESSAGE)
+}
+
+fn is_message(irq: u32) -> bool {
+    MESSAGES.get().is_some_and(|first| irq >= *first)
 }
 
 fn io_apics() -> Result<&'static IoApicSet<Window>, IrqError> {
@@ -149,9 +161,13 @@ pub fn route_gsi(gsi: u32, signal: Signal, cpu: CpuId) -> Result<IrqLine, IrqErr
 /// A vector for a message-signalled interrupt at a processor. Thread context.
 pub fn allocate_vector(cpu: CpuId) -> Result<IrqLine, IrqError> {
     apic_id_of(cpu)?;
+    let first = *MESSAGES.get().ok_or(IrqError::NotReady)?;
     let mut routes = ROUTES.lock();
     let vector = routes.vectors.take().ok_or(IrqError::NoVector)?;
-    let line = IrqLine { irq: MESSAGE_BASE + u32::from(vector), vector, cpu, signal: Signal::ISA };
+    let is_free = |irq: &u32| routes.lines.iter().all(|line| line.irq != *irq);
+    // There are fewer lines than numbers.
+    let irq = (first..).find(is_free).unwrap_or(first);
+    let line = IrqLine { irq, vector, cpu, signal: Signal::ISA };
     routes.lines.push(line);
     Ok(line)
 }
@@ -192,7 +208,7 @@ pub fn release(line: IrqLine) {
 /// Stops a line; read back before return. A message has no line: its device masks. Thread or interrupt context.
 pub fn mask(irq: u32) {
     if let Ok(chips) = io_apics()
-        && irq < MESSAGE_BASE
+        && !is_message(irq)
         && let Err(error) = chips.mask(irq)
     {
         log::error!("irq: masking {irq} failed: {error:?}");
@@ -202,7 +218,7 @@ pub fn mask(irq: u32) {
 /// Lets a line deliver. Thread or interrupt context.
 pub fn unmask(irq: u32) {
     if let Ok(chips) = io_apics()
-        && irq < MESSAGE_BASE
+        && !is_message(irq)
         && let Err(error) = chips.unmask(irq)
     {
         log::error!("irq: unmasking {irq} failed: {error:?}");
@@ -321,7 +337,14 @@ pub(crate) fn locks(visit: &mut dyn FnMut(&'static str, bool)) {
 
 #[cfg(test)]
 mod tests {
-    use super::message_for;
+    use super::{first_message, message_for};
+
+    #[test]
+    fn messages_are_numbered_behind_the_last_line() {
+        assert_eq!(first_message([24].into_iter()), 64);
+        assert_eq!(first_message([24, 96, 48].into_iter()), 96);
+        assert_eq!(first_message(core::iter::empty()), 64);
+    }
 
     #[test]
     fn a_message_names_the_apic_id_in_bits_12_to_19_and_refuses_what_does_not_fit() {
