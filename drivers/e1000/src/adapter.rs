@@ -1,14 +1,14 @@
 //! The adapter: one port, shared by everybody who sends through it or asks about it.
 //!
-//! Key types: [`Adapter`], which implements [`Interface`], and its [`Phase`]. The receive ring is not in here: it belongs
-//! to its ithread, see [`RxRing`](crate::RxRing). The one lock is the transmit lock.
+//! Key types: [`Adapter`], which implements [`Interface`], its [`Queues`] and its [`Phase`]. The receive rings are not in here: each
+//! belongs to its ithread, see [`RxRing`](crate::RxRing). The one lock, of each queue, is the transmit lock.
 
 use alloc::sync::Arc;
 use core::{fmt, time::Duration};
 
 use ifnet::{IfStatistics, Interface, TxOutcome, TxRefusal};
 use ksync::{
-    CachePadded, SpinLock,
+    SpinLock,
     atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     counter::{Counter, SharedCounter},
 };
@@ -17,10 +17,11 @@ use wire::MacAddr;
 
 use crate::{
     attach::Tags,
-    config::Moderation,
+    config::{Delivery, Moderation},
     error::Delay,
     filter::ReceiveFilter,
     link::LinkState,
+    queue::{Queue, Queues},
     regs::{RegisterIo, Stat},
     stats::{HardwareTotals, RxCounters, TxCounters},
     tx::{EncapError, Finished, HEADER, MIN_FRAME, RECLAIM_BURST, TxRing},
@@ -46,7 +47,7 @@ pub enum Phase {
 /// Octets of a VLAN tag, which a frame may carry beyond the MTU (IEEE 802.1Q).
 const VLAN_TAG: usize = 4;
 
-/// One port of the 8254x family.
+/// One port of the family.
 ///
 /// # Context
 /// See each method. In short: [`filter`](Self::filter) in interrupt context, everything else in threads.
@@ -59,6 +60,7 @@ pub struct Adapter<R> {
     pub(crate) mac: MacAddr,
     pub(crate) mtu: u16,
     pub(crate) moderation: Moderation,
+    pub(crate) delivery: Delivery,
     pub(crate) watchdog: Duration,
     /// A [`Phase`]. Leaves `Running` before the transmit lock is passed through, so that who finds `Running` under the
     /// lock may touch the ring.
@@ -70,23 +72,24 @@ pub struct Adapter<R> {
     pub(crate) egress_open: AtomicBool,
     /// The shutdown has masked the device; [`unmask`](Self::unmask) does nothing any more.
     pub(crate) masked_for_good: AtomicBool,
-    /// The watchdog wants the ithread to reset the device.
+    /// The watchdog wants the ithreads to reset the device.
     pub(crate) recover: AtomicBool,
+    /// One bit for each queue whose thread stands still for the reset.
+    pub(crate) standing: AtomicU32,
+    /// How often the device has been programmed anew. A receive ring that has an older number has to be given to it again.
+    pub(crate) generation: AtomicU32,
     /// Interrupt causes the filter has read and nobody has looked at.
     pub(crate) causes: AtomicU32,
     /// A packed [`LinkState`].
     pub(crate) link: AtomicU32,
     /// The filter modes of RCTL in force.
     pub(crate) mode: AtomicU32,
-    /// Protects: the transmit ring; held across: one batch, without waiting. `None` after teardown.
-    pub(crate) tx: CachePadded<SpinLock<Option<TxRing>>>,
-    /// Written under the transmit lock.
-    pub(crate) sent: CachePadded<TxCounters>,
-    /// Written by the ithread.
-    pub(crate) rx: CachePadded<RxCounters>,
-    pub(crate) interrupts: Counter,
+    pub(crate) queues: Queues,
+    /// Interrupts that concern no queue, of a port that has a message for these.
+    pub(crate) other_interrupts: Counter,
     pub(crate) strays: Counter,
     pub(crate) watchdog_resets: SharedCounter,
+    pub(crate) ring_restarts: SharedCounter,
     pub(crate) link_changes: SharedCounter,
     /// Protects: the sums of the statistics registers; held across: one collection.
     pub(crate) hardware: SpinLock<HardwareTotals>,
@@ -153,6 +156,29 @@ impl<R: RegisterIo> Adapter<R> {
         &self.regs
     }
 
+    /// Returns how many queues the port has, in each direction.
+    #[must_use]
+    pub fn queue_count(&self) -> u8 {
+        self.queues.count()
+    }
+
+    /// Returns the counters of what a queue has received.
+    #[inline]
+    pub(crate) fn received(&self, queue: u8) -> &RxCounters {
+        &self.queues.of(usize::from(queue)).rx
+    }
+
+    /// Returns how the port's interrupts are delivered.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    #[inline]
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
     #[inline]
     pub(crate) fn may_receive(&self) -> bool {
         self.phase() == Phase::Running
@@ -168,6 +194,7 @@ impl<R: RegisterIo> Adapter<R> {
     fn transmit_locked(
         &self,
         ring: &mut Option<TxRing>,
+        sent: &TxCounters,
         batch: &mut PacketBatch,
         mut home: impl FnMut(PacketBuf),
     ) -> Result<u32, (u32, TxRefusal)> {
@@ -178,7 +205,7 @@ impl<R: RegisterIo> Adapter<R> {
         };
         // A burst in all, so that what comes free has a known limit; it is room enough for a whole batch.
         let mut burst = RECLAIM_BURST;
-        burst -= ring.reclaim(burst, &self.sent, &mut home);
+        burst -= ring.reclaim(burst, sent, &mut home);
         if !self.link_up() {
             return Err((0, TxRefusal::LinkDown));
         }
@@ -193,14 +220,14 @@ impl<R: RegisterIo> Adapter<R> {
                 Some(EncapError::NoRoom) => break Some(TxRefusal::RingFull),
                 Some(EncapError::Unsendable) => {
                     accepted += 1;
-                    self.sent.discarded.bump();
+                    sent.discarded.bump();
                     batch.pop().into_iter().for_each(&mut home);
                 }
                 None if batch.is_empty() => break None,
                 // The end of the ring, or it is full.
                 None if ring.free() > 0 => {}
                 None => {
-                    let freed = ring.reclaim(burst, &self.sent, &mut home);
+                    let freed = ring.reclaim(burst, sent, &mut home);
                     if freed == 0 {
                         break Some(TxRefusal::RingFull);
                     }
@@ -209,10 +236,11 @@ impl<R: RegisterIo> Adapter<R> {
             }
         };
         ring.flush(&self.regs);
-        self.sent.packets.add(accepted);
-        self.sent.octets.add(octets);
+        sent.packets.add(accepted);
+        sent.octets.add(octets);
         if refused == Some(TxRefusal::RingFull) {
-            self.sent.ring_full.add(batch.len() as u64);
+            sent.ring_full.add(batch.len() as u64);
+            self.ask_for_completion(ring.queue());
         }
         #[expect(clippy::cast_possible_truncation, reason = "a batch has at most 64 frames")]
         let accepted = accepted as u32;
@@ -248,10 +276,11 @@ impl<R: RegisterIo> Interface for Adapter<R> {
         }
         // Before and after locking: the cache may have to go to the pool, which has a lock of its own.
         cache.reserve_room(RECLAIM_BURST);
+        let queue = self.queues.of(cache.lane());
         let mut finished = Finished::new();
         let result = {
-            let mut ring = self.tx.lock();
-            self.transmit_locked(&mut ring, batch, |packet| {
+            let mut ring = queue.tx.lock();
+            self.transmit_locked(&mut ring, &queue.sent, batch, |packet| {
                 if let Err(packet) = cache.try_recycle(packet) {
                     finished.push(packet);
                 }
@@ -269,27 +298,34 @@ impl<R: RegisterIo> Interface for Adapter<R> {
 
     fn statistics(&self) -> IfStatistics {
         let hardware = self.hardware_totals();
-        let (rx, tx) = (&self.rx, &self.sent);
-        IfStatistics {
-            rx_packets: rx.packets.get(),
-            rx_octets: rx.octets.get(),
-            rx_multicast: rx.multicast.get(),
-            rx_broadcast: rx.broadcast.get(),
+        let mut sum = IfStatistics {
             rx_missed: hardware.get(Stat::Mpc),
-            rx_no_buffer: rx.no_buffer.get(),
-            rx_crc_errors: rx.crc_errors.get() + hardware.get(Stat::Crcerrs),
-            rx_length_errors: rx.length_errors.get() + hardware.sum(&[Stat::Ruc, Stat::Rfc, Stat::Roc, Stat::Rjc]),
-            rx_errors: rx.errors.get() + hardware.sum(&[Stat::Algnerrc, Stat::Rxerrc, Stat::Sec]),
-            tx_packets: tx.packets.get(),
-            tx_octets: tx.octets.get(),
-            tx_done: tx.done.get(),
-            tx_ring_full: tx.ring_full.get(),
-            tx_discarded: tx.discarded.get(),
+            rx_crc_errors: hardware.get(Stat::Crcerrs),
+            rx_length_errors: hardware.sum(&[Stat::Ruc, Stat::Rfc, Stat::Roc, Stat::Rjc]),
+            rx_errors: hardware.sum(&[Stat::Algnerrc, Stat::Rxerrc, Stat::Sec]),
             tx_errors: hardware.sum(&[Stat::Ecol, Stat::Latecol]),
             watchdog_resets: self.watchdog_resets.get(),
             link_changes: self.link_changes.get(),
-            interrupts: self.interrupts.get(),
+            interrupts: self.other_interrupts.get(),
+            ..IfStatistics::default()
+        };
+        for Queue { rx, sent: tx, rx_interrupts, tx_interrupts, .. } in self.queues.iter() {
+            sum.rx_packets += rx.packets.get();
+            sum.rx_octets += rx.octets.get();
+            sum.rx_multicast += rx.multicast.get();
+            sum.rx_broadcast += rx.broadcast.get();
+            sum.rx_no_buffer += rx.no_buffer.get();
+            sum.rx_crc_errors += rx.crc_errors.get();
+            sum.rx_length_errors += rx.length_errors.get();
+            sum.rx_errors += rx.errors.get();
+            sum.tx_packets += tx.packets.get();
+            sum.tx_octets += tx.octets.get();
+            sum.tx_done += tx.done.get();
+            sum.tx_ring_full += tx.ring_full.get();
+            sum.tx_discarded += tx.discarded.get();
+            sum.interrupts += rx_interrupts.get() + tx_interrupts.get();
         }
+        sum
     }
 }
 

@@ -8,7 +8,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 use bus_dma::{Constraints, DmaError, DmaMap, DmaMem, DmaTag, FromDevice, ToDevice};
 use ifnet::IfIndex;
 use ksync::{
-    CachePadded, SpinLock,
+    SpinLock,
     atomic::{AtomicBool, AtomicU8, AtomicU32},
     counter::{Counter, SharedCounter},
 };
@@ -21,9 +21,10 @@ use crate::{
     desc, eeprom,
     error::{Delay, Error},
     hardware,
+    queue::{Queue, Queues},
     regs::RegisterIo,
     rx::{self, BUFFER, RxRing},
-    stats::{HardwareTotals, RxCounters, TxCounters},
+    stats::HardwareTotals,
     tx::{self, TxRing},
 };
 
@@ -32,8 +33,8 @@ use crate::{
 pub struct Attached<R> {
     /// The port, for everybody.
     pub adapter: Arc<Adapter<R>>,
-    /// Its receive ring, for the one thread that serves it.
-    pub rx: RxRing,
+    /// Its receive rings, one for each queue and each for the one thread that serves it.
+    pub rx: Vec<RxRing>,
 }
 
 /// The tags of one port: constraints per use, all below one tag with the port's name.
@@ -75,7 +76,8 @@ fn label(name: &str, kind: &str) -> String {
 /// What has been made so far. All of it goes into the rings, or is undone.
 #[derive(Default)]
 struct Building {
-    memories: Vec<DmaMem>,
+    rx_memory: Option<DmaMem>,
+    tx_memory: Option<DmaMem>,
     rx_maps: Vec<DmaMap<FromDevice>>,
     tx_maps: Vec<DmaMap<ToDevice>>,
 }
@@ -83,10 +85,11 @@ struct Building {
 impl Building {
     fn build(&mut self, tags: &Tags, pool: &'static PacketPool, config: &Config) -> Result<(), Error> {
         let [rx_buffers, tx_buffers, rx_ring, tx_ring] = &tags.children;
-        for (tag, descriptors) in [(rx_ring, config.rx_descriptors), (tx_ring, config.tx_descriptors)] {
-            let memory = tag.alloc_mem(usize::from(descriptors) * desc::OCTETS).map_err(|_| Error::NoDmaMemory)?;
-            self.memories.push(memory);
-        }
+        let ring = |tag: &DmaTag, descriptors: u16| {
+            tag.alloc_mem(usize::from(descriptors) * desc::OCTETS).map(Some).map_err(|_| Error::NoDmaMemory)
+        };
+        self.rx_memory = ring(rx_ring, config.rx_descriptors)?;
+        self.tx_memory = ring(tx_ring, config.tx_descriptors)?;
         self.tx_maps = tx::maps(tx_buffers, config.tx_descriptors).map_err(|_| Error::NoDmaMemory)?;
         for _ in 0..config.rx_descriptors {
             let mut map = rx_buffers.create_map().map_err(|_| Error::NoDmaMemory)?;
@@ -100,7 +103,7 @@ impl Building {
     fn undo(self, stopped: &bus_dma::DmaStopped<'_>) {
         // Reclaimed packets go home as they are dropped.
         self.rx_maps.into_iter().for_each(|map| drop(map.reclaim(stopped)));
-        self.memories.into_iter().for_each(|memory| memory.free(stopped));
+        self.rx_memory.into_iter().chain(self.tx_memory).for_each(|memory| memory.free(stopped));
     }
 }
 
@@ -124,24 +127,35 @@ impl<R: RegisterIo> Adapter<R> {
         delay: &'static dyn Delay,
     ) -> Result<Attached<R>, Error> {
         config.validate()?;
-        hardware::reset(&regs, delay)?;
+        hardware::reset(&regs, delay, config.variant)?;
         let mac = eeprom::station_address(&regs, delay, config.variant.eerd)?;
         let tags = Tags::new(parent, &config).map_err(|_| Error::NoDmaMemory)?;
-        let mut building = Building::default();
-        let made = building.build(&tags, pool, &config).and_then(|()| hardware::set_link_up(&regs));
-        if let Err(error) = made {
+        let mut buildings: Vec<Building> = (0..config.queues).map(|_| Building::default()).collect();
+        let built = buildings.iter_mut().try_for_each(|building| building.build(&tags, pool, &config));
+        if let Err(error) = built.and_then(|()| hardware::set_link_up(&regs)) {
             // The reset above was acknowledged, and neither half has been enabled since.
-            building.undo(&bus_dma::DmaStopped::attest(&config.name, &tags.port));
+            let stopped = bus_dma::DmaStopped::attest(&config.name, &tags.port);
+            buildings.into_iter().for_each(|building| building.undo(&stopped));
             return Err(error);
         }
-        let Building { memories, rx_maps, tx_maps } = building;
-        let Ok([rx_memory, tx_memory]) = <[DmaMem; 2]>::try_from(memories) else { return Err(Error::NoDmaMemory) };
         let name: Arc<str> = config.name.as_str().into();
-        let mut rx = RxRing::new(Arc::clone(&name), rx_memory, rx_maps, IfIndex(config.if_index));
-        let adapter = Self::assemble(regs, name, mac, tags, TxRing::new(tx_memory, tx_maps), config, delay);
+        let (mut rx, mut queues) = (Vec::new(), Vec::new());
+        for (queue, building) in (0..).zip(buildings) {
+            let Building { rx_memory: Some(rx_memory), tx_memory: Some(tx_memory), rx_maps, tx_maps } = building else {
+                return Err(Error::NoDmaMemory);
+            };
+            let which = (queue, config.variant.rx_layout);
+            let ring = RxRing::new(Arc::clone(&name), which, rx_memory, rx_maps, IfIndex(config.if_index));
+            queues.push(Queue::new(TxRing::new(queue, tx_memory, tx_maps), ring.place()));
+            rx.push(ring);
+        }
+        let mut queues = queues.into_iter();
+        let first = queues.next().ok_or(Error::Queues)?;
+        let queues = Queues::new(first, queues.next());
+        let adapter = Self::assemble(regs, name, mac, tags, queues, config, delay);
         adapter.write_filters();
-        hardware::program_receive(&adapter.regs, rx.place(), &adapter.moderation);
-        rx.restart(&adapter.regs);
+        adapter.program_receive();
+        rx.iter_mut().for_each(|ring| ring.restart(&adapter.regs));
         adapter.update_link();
         Ok(Attached { adapter: Arc::new(adapter), rx })
     }
@@ -151,7 +165,7 @@ impl<R: RegisterIo> Adapter<R> {
         name: Arc<str>,
         mac: MacAddr,
         tags: Tags,
-        tx: TxRing,
+        queues: Queues,
         config: Config,
         delay: &'static dyn Delay,
     ) -> Self {
@@ -163,21 +177,23 @@ impl<R: RegisterIo> Adapter<R> {
             mac,
             mtu: config.mtu,
             moderation: config.moderation,
+            delivery: config.delivery,
             watchdog: config.watchdog,
             phase: AtomicU8::new(Phase::Attached as u8),
             ingress_open: AtomicBool::new(false),
             egress_open: AtomicBool::new(true),
             masked_for_good: AtomicBool::new(false),
             recover: AtomicBool::new(false),
+            standing: AtomicU32::new(0),
+            generation: AtomicU32::new(0),
             causes: AtomicU32::new(0),
             link: AtomicU32::new(0),
             mode: AtomicU32::new(config.filter.mode().bits()),
-            tx: CachePadded::new(SpinLock::new(Some(tx))),
-            sent: CachePadded::new(TxCounters::default()),
-            rx: CachePadded::new(RxCounters::default()),
-            interrupts: Counter::new(),
+            queues,
+            other_interrupts: Counter::new(),
             strays: Counter::new(),
             watchdog_resets: SharedCounter::new(),
+            ring_restarts: SharedCounter::new(),
             link_changes: SharedCounter::new(),
             hardware: SpinLock::new(HardwareTotals::default()),
             receive_filter: SpinLock::new(config.filter),

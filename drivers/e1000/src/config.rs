@@ -27,6 +27,15 @@ impl Default for Moderation {
     }
 }
 
+/// How the interrupts of a port reach the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// All causes by one interrupt: a line (INTx), or the one message of MSI. One queue.
+    Single,
+    /// A message for each queue and direction and one for the rest (MSI-X), if the part has them.
+    PerQueue,
+}
+
 /// How a port is to be set up.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -44,6 +53,10 @@ pub struct Config {
     pub tx_descriptors: u16,
     /// Interrupt moderation.
     pub moderation: Moderation,
+    /// How interrupts are delivered.
+    pub delivery: Delivery,
+    /// Queues in each direction, at least 1. More than one need [`Delivery::PerQueue`] and a part that has them.
+    pub queues: u8,
     /// Address filters.
     pub filter: ReceiveFilter,
     /// How long the transmitter may make no progress before it is reset.
@@ -51,7 +64,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Returns the defaults: 1024 descriptors for reception (a burst of some milliseconds), 512 for transmission, MTU 1500, own address and broadcast only, watchdog 5 s.
+    /// Returns the defaults: 1024 descriptors for reception (a burst of some milliseconds), 512 for transmission, MTU 1500, own address
+    /// and broadcast only, one queue, one interrupt, watchdog 5 s.
     #[must_use]
     pub fn new(name: &str, if_index: u16, variant: &'static Variant) -> Self {
         Self {
@@ -62,6 +76,8 @@ impl Config {
             rx_descriptors: 1024,
             tx_descriptors: 512,
             moderation: Moderation::default(),
+            delivery: Delivery::Single,
+            queues: 1,
             filter: ReceiveFilter::default(),
             watchdog: Duration::from_secs(5),
         }
@@ -78,6 +94,13 @@ impl Config {
         }
         if !(68..=1500).contains(&self.mtu) {
             return Err(Error::Mtu);
+        }
+        let most = match self.delivery {
+            Delivery::Single => 1,
+            Delivery::PerQueue => self.variant.queues,
+        };
+        if !(1..=most).contains(&self.queues) || (self.delivery == Delivery::PerQueue && self.variant.messages == 0) {
+            return Err(Error::Queues);
         }
         Ok(())
     }

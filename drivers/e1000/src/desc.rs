@@ -1,7 +1,9 @@
-//! Legacy descriptors: pure encoding and decoding of the two words the device and the driver share.
+//! Descriptors: pure encoding and decoding of the two words the device and the driver share.
 //!
-//! Key types: [`RxWriteback`] (3.2.3), [`TxCommand`] (3.3.3), [`TxStatus`]. In memory a descriptor is two
-//! little-endian 64-bit words ([`WORDS`]): the buffer's bus address, and the rest. Nothing here touches memory.
+//! Key types: [`RxLayout`] and [`RxWriteback`] (3.2.3; 82574 7.1.4 and 7.1.5), [`TxCommand`] (3.3.3), [`TxStatus`]. In memory a
+//! descriptor is two little-endian 64-bit words ([`WORDS`]): the buffer's bus address, and the rest; a device that writes an extended
+//! receive descriptor back puts something else over the address. Transmit descriptors are legacy ones on all parts. Nothing here
+//! touches memory.
 
 use bitflags::bitflags;
 
@@ -13,7 +15,7 @@ pub const OCTETS: usize = 16;
 const _: () = assert!(size_of::<[u64; WORDS]>() == OCTETS);
 
 bitflags! {
-    /// The status octet of a receive descriptor (3.2.3.1).
+    /// The status octet of a receive descriptor (3.2.3.1), which is the lowest of an extended one's.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct RxStatus: u8 {
         /// Descriptor done: the device has written it and will not touch it again.
@@ -85,14 +87,27 @@ pub struct RxWriteback {
     pub errors: RxErrors,
 }
 
-impl RxWriteback {
+/// What the second word of a receive descriptor looks like when the device has written it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RxLayout {
+    /// Length, checksum, status, errors, VLAN tag (3.2.3; figure 3-1). All parts have it.
+    Legacy,
+    /// Status and errors, length, VLAN tag (82574 7.1.5). The first word, the address before, becomes the hash of receive-side scaling.
+    Extended,
+}
+
+impl RxLayout {
     /// Decodes the second word.
     #[inline]
     #[must_use]
-    pub const fn decode(word: u64) -> Self {
-        let [l0, l1, _, _, status, errors, _, _] = word.to_le_bytes();
-        Self {
-            length: u16::from_le_bytes([l0, l1]),
+    pub const fn decode(self, word: u64) -> RxWriteback {
+        let octets = word.to_le_bytes();
+        let (length, status, errors) = match self {
+            Self::Legacy => ([octets[0], octets[1]], octets[4], octets[5]),
+            Self::Extended => ([octets[4], octets[5]], octets[0], octets[3]),
+        };
+        RxWriteback {
+            length: u16::from_le_bytes(length),
             status: RxStatus::from_bits_retain(status),
             errors: RxErrors::from_bits_retain(errors),
         }
@@ -102,19 +117,29 @@ impl RxWriteback {
     /// error that spoils it. One comparison, for the usual case.
     #[inline]
     #[must_use]
-    pub const fn is_good(word: u64) -> bool {
-        const DONE: u64 = (RxStatus::DD.union(RxStatus::EOP).bits() as u64) << 32;
-        const SPOILT: u64 = (RxErrors::FRAME.bits() as u64) << 40;
-        word & (DONE | SPOILT) == DONE
+    pub const fn is_good(self, word: u64) -> bool {
+        const DONE: u64 = RxStatus::DD.union(RxStatus::EOP).bits() as u64;
+        const SPOILT: u64 = RxErrors::FRAME.bits() as u64;
+        let (done, spoilt) = match self {
+            Self::Legacy => (DONE << 32, SPOILT << 40),
+            Self::Extended => (DONE, SPOILT << 24),
+        };
+        word & (done | spoilt) == done
     }
 
     /// Encodes the second word, as a device (or its model) does.
     #[must_use]
-    pub const fn encode(self) -> u64 {
-        let [l0, l1] = self.length.to_le_bytes();
-        u64::from_le_bytes([l0, l1, 0, 0, self.status.bits(), self.errors.bits(), 0, 0])
+    pub const fn encode(self, written: RxWriteback) -> u64 {
+        let [l0, l1] = written.length.to_le_bytes();
+        let (status, errors) = (written.status.bits(), written.errors.bits());
+        u64::from_le_bytes(match self {
+            Self::Legacy => [l0, l1, 0, 0, status, errors, 0, 0],
+            Self::Extended => [status, 0, 0, errors, l0, l1, 0, 0],
+        })
     }
+}
 
+impl RxWriteback {
     /// Returns whether the device is done with the descriptor.
     #[inline]
     #[must_use]
@@ -158,11 +183,20 @@ mod tests {
 
     #[test]
     fn receive_word_decodes_by_the_manuals_figure_3_1() {
-        let written = RxWriteback::decode(0x0000_0103_abcd_05dc);
+        let written = RxLayout::Legacy.decode(0x0000_0103_abcd_05dc);
         assert_eq!(written.length, 1500);
         assert_eq!(written.status, RxStatus::DD | RxStatus::EOP);
         assert_eq!(written.errors, RxErrors::CE);
-        assert_eq!(written.encode(), 0x0000_0103_0000_05dc);
+        assert_eq!(RxLayout::Legacy.encode(written), 0x0000_0103_0000_05dc);
+    }
+
+    #[test]
+    fn extended_receive_word_decodes_by_the_82574s_table_7_1_5() {
+        let written = RxLayout::Extended.decode(0xabcd_05dc_0100_0003);
+        assert_eq!(written.length, 1500);
+        assert_eq!(written.status, RxStatus::DD | RxStatus::EOP);
+        assert_eq!(written.errors, RxErrors::CE);
+        assert_eq!(RxLayout::Extended.encode(written), 0x0000_05dc_0100_0003);
     }
 
     #[test]
@@ -175,7 +209,10 @@ mod tests {
         for written in words {
             let good =
                 written.status.contains(RxStatus::DD | RxStatus::EOP) && !written.errors.intersects(RxErrors::FRAME);
-            assert_eq!(RxWriteback::is_good(written.encode()), good, "{written:?}");
+            for layout in [RxLayout::Legacy, RxLayout::Extended] {
+                assert_eq!(layout.is_good(layout.encode(written)), good, "{layout:?} {written:?}");
+                assert_eq!(layout.decode(layout.encode(written)), written, "{layout:?}");
+            }
         }
     }
 

@@ -21,6 +21,8 @@ pub enum Error {
     RingLength,
     /// An MTU outside 68..=1500.
     Mtu,
+    /// More queues than the part or the delivery of its interrupts allows, or none.
+    Queues,
     /// The bus has no memory for a ring within its constraints.
     NoDmaMemory,
     /// The packet pool cannot fill the receive ring.
@@ -44,6 +46,7 @@ impl fmt::Display for Error {
             Self::InvalidMac => "no valid station address",
             Self::RingLength => "ring length must be a multiple of 8 in 80..=4096",
             Self::Mtu => "MTU must be in 68..=1500",
+            Self::Queues => "the part has not so many queues or interrupt messages",
             Self::NoDmaMemory => "no DMA memory for a ring",
             Self::NoBuffers => "no packet buffers for the receive ring",
             Self::StillUnmasked => "interrupt mask did not take",

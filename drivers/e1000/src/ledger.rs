@@ -69,18 +69,22 @@ impl<R: RegisterIo> Adapter<R> {
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         let hardware = self.hardware_totals();
-        let RxCounters { packets, no_buffer, crc_errors, length_errors, errors, unserved, .. } = &*self.rx;
-        let refused = [no_buffer, crc_errors, length_errors, errors];
-        Ledger {
+        let mut ledger = Ledger {
             device_received: hardware.get(Stat::Tpr),
-            handed_up: packets.get(),
-            refused: refused.into_iter().map(ksync::counter::Counter::get).sum(),
-            unserved: unserved.get(),
             missed: hardware.get(Stat::Mpc),
             device_sent: hardware.get(Stat::Tpt),
-            accepted: self.sent.packets.get(),
-            unsent: self.sent.discarded.get(),
+            ..Ledger::default()
+        };
+        for queue in self.queues.iter() {
+            let RxCounters { packets, no_buffer, crc_errors, length_errors, errors, unserved, .. } = &*queue.rx;
+            let refused = [no_buffer, crc_errors, length_errors, errors];
+            ledger.handed_up += packets.get();
+            ledger.refused += refused.into_iter().map(ksync::counter::Counter::get).sum::<u64>();
+            ledger.unserved += unserved.get();
+            ledger.accepted += queue.sent.packets.get();
+            ledger.unsent += queue.sent.discarded.get();
         }
+        ledger
     }
 
     /// Collects the statistics registers now and returns how many frames the device has ever sent; `None` if the device is

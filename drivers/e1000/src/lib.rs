@@ -1,4 +1,4 @@
-//! Driver for Intel's 8254x family: 82540EM and its relatives with INTx and legacy descriptors.
+//! Driver for Intel's em family: the 82540EM and its relatives on PCI, the 82574L and its relatives on PCI Express.
 //!
 //! [`Adapter::attach`] makes an [`Attached`]: the shared [`Adapter`] (sends, answers questions, stops) and the [`RxRing`],
 //! which one interrupt thread owns. Registers are reached through [`RegisterIo`], time through [`Delay`], memory through
@@ -77,6 +77,7 @@ mod hardware;
 mod intr;
 mod ledger;
 mod link;
+mod queue;
 pub mod regs;
 mod rings;
 mod rx;
@@ -89,10 +90,10 @@ mod variant;
 
 pub use adapter::{Adapter, Phase};
 pub use attach::Attached;
-pub use config::{Config, Moderation};
+pub use config::{Config, Delivery, Moderation};
 pub use error::{Delay, Error};
 pub use filter::ReceiveFilter;
-pub use intr::FilterCause;
+pub use intr::{FilterCause, Vector};
 pub use ledger::Ledger;
 pub use link::{Duplex, LinkState, Speed};
 pub use regs::{Reg, RegisterIo, Stat};
@@ -100,5 +101,5 @@ pub use rings::{DeviceRing, RxLook, TxLook};
 pub use rx::RxRing;
 pub use stats::HardwareTotals;
 pub use stop::{DmaStopped, Leftovers, TeardownError, TornDown};
-pub use tick::{TickReport, TxHang};
+pub use tick::{Remedy, TickReport, TxHang};
 pub use variant::{DmaStop, EerdLayout, VARIANTS, VENDOR_INTEL, Variant};

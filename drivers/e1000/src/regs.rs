@@ -34,6 +34,8 @@ pub enum Reg {
     Ctrl,
     /// Device Status \[STATUS\], 13.4.2. Contents: [`Status`].
     Status,
+    /// EEPROM Control \[EECD\], 13.4.3. Contents: [`EECD_AUTO_RD`].
+    Eecd,
     /// EEPROM Read \[EERD\], 13.4.4. Contents: see [`crate::eeprom`].
     Eerd,
     /// Flow Control Address Low \[FCAL\], 13.4.7.
@@ -60,36 +62,60 @@ pub enum Reg {
     Tctl,
     /// Transmit Inter-Packet Gap \[TIPG\], 13.4.34.
     Tipg,
-    /// Receive Descriptor Base Address Low \[RDBAL\], 13.4.25.
-    Rdbal,
+    /// Receive Descriptor Base Address Low \[RDBAL\] of a queue, 13.4.25. Parts with one queue have queue 0.
+    Rdbal(u8),
     /// Receive Descriptor Base Address High \[RDBAH\], 13.4.26.
-    Rdbah,
+    Rdbah(u8),
     /// Receive Descriptor Length \[RDLEN\], 13.4.27: octets of the ring, a multiple of 128.
-    Rdlen,
+    Rdlen(u8),
     /// Receive Descriptor Head \[RDH\], 13.4.28: the descriptor the device uses next.
-    Rdh,
+    Rdh(u8),
     /// Receive Descriptor Tail \[RDT\], 13.4.29: the first descriptor the device may not use.
-    Rdt,
+    Rdt(u8),
     /// Receive Delay Timer \[RDTR\], 13.4.30: units of 1.024 us.
     Rdtr,
     /// Receive Interrupt Absolute Delay Timer \[RADV\], 13.4.31: units of 1.024 us.
     Radv,
     /// Transmit Descriptor Base Address Low \[TDBAL\], 13.4.35.
-    Tdbal,
+    Tdbal(u8),
     /// Transmit Descriptor Base Address High \[TDBAH\], 13.4.36.
-    Tdbah,
+    Tdbah(u8),
     /// Transmit Descriptor Length \[TDLEN\], 13.4.37: octets of the ring, a multiple of 128.
-    Tdlen,
+    Tdlen(u8),
     /// Transmit Descriptor Head \[TDH\], 13.4.38.
-    Tdh,
+    Tdh(u8),
     /// Transmit Descriptor Tail \[TDT\], 13.4.39: the first descriptor that is not ready to be sent.
-    Tdt,
+    Tdt(u8),
     /// Transmit Interrupt Delay Value \[TIDV\], 13.4.40: units of 1.024 us.
     Tidv,
     /// Transmit Absolute Interrupt Delay Value \[TADV\], 13.4.45: units of 1.024 us.
     Tadv,
-    /// Receive Checksum Control \[RXCSUM\], 13.4.46.
+    /// Receive Checksum Control \[RXCSUM\], 13.4.46. Contents: [`RXCSUM_PCSD`].
     Rxcsum,
+    /// Extended Device Control \[CTRL_EXT\], 10.2.2.2 of the 82574 datasheet. Contents: [`CtrlExt`].
+    CtrlExt,
+    /// Extended Interrupt Auto Clear \[EIAC\], 82574 10.2.4.6: causes that sending their message clears.
+    Eiac,
+    /// Interrupt Vector Allocation \[IVAR\], 82574 10.2.4.9: which message says which cause, see [`ivar`].
+    Ivar,
+    /// Extended Interrupt Throttle \[EITR\], 82574 10.2.4.10: one for each message, in units of 256 ns.
+    Eitr(u8),
+    /// PCIe Control \[GCR\], 82574 10.2.2.12.
+    Gcr,
+    /// Receive Filter Control \[RFCTL\], 82574 10.2.5.9. Contents: [`RFCTL_EXTEN`].
+    Rfctl,
+    /// Receive Descriptor Control \[RXDCTL\] of a queue, 82574 10.2.5.11.
+    Rxdctl(u8),
+    /// Transmit Descriptor Control \[TXDCTL\] of a queue, 82574 10.2.6.9.
+    Txdctl(u8),
+    /// Transmit Arbitration Counter \[TARC\] of a queue, 82574 10.2.6.11.
+    Tarc(u8),
+    /// Multiple Receive Queues Command \[MRQC\], 82574 10.2.5.15. Contents: [`MRQC_RSS`].
+    Mrqc,
+    /// Redirection Table \[RETA\], 82574 10.2.5.16: 32 words of four entries.
+    Reta(u8),
+    /// RSS Random Key \[RSSRK\], 82574 10.2.5.17: ten words.
+    Rssrk(u8),
     /// Multicast Table Array \[MTA\], 13.5.1: 128 words of 32 bits.
     Mta(u8),
     /// Receive Address Low \[RAL\], 13.5.2: 16 entries.
@@ -109,10 +135,24 @@ pub enum Reg {
 /// Octets of the register window (BAR 0), 13.2.
 pub const WINDOW: u32 = 0x2_0000;
 
+/// Queues of the part that has most, in each direction.
+pub const QUEUES: u8 = 2;
+/// Interrupt messages of an 82574.
+pub const MESSAGES: u8 = 5;
+/// Words of the redirection table.
+pub const RETA_WORDS: u8 = 32;
+/// Words of the key of the receive-side scaling hash.
+pub const RSSRK_WORDS: u8 = 10;
+
 /// Words of the multicast table.
 pub const MTA_WORDS: u8 = 128;
 /// Entries of the receive address table.
 pub const RECEIVE_ADDRESSES: u8 = 16;
+
+/// Returns the offset of a register that each queue has, a page apart.
+const fn of_queue(first: u32, queue: u8) -> u32 {
+    first + 0x100 * (queue % QUEUES) as u32
+}
 
 impl Reg {
     /// Returns the offset in the register window, in octets; a multiple of 4 below [`WINDOW`] (13.3).
@@ -124,6 +164,7 @@ impl Reg {
         match self {
             Self::Ctrl => 0x0000,
             Self::Status => 0x0008,
+            Self::Eecd => 0x0010,
             Self::Eerd => 0x0014,
             Self::Fcal => 0x0028,
             Self::Fcah => 0x002c,
@@ -138,22 +179,34 @@ impl Reg {
             Self::Tctl => 0x0400,
             Self::Tipg => 0x0410,
             Self::Rdfpc => 0x2430,
-            Self::Rdbal => 0x2800,
-            Self::Rdbah => 0x2804,
-            Self::Rdlen => 0x2808,
-            Self::Rdh => 0x2810,
-            Self::Rdt => 0x2818,
+            Self::Rdbal(queue) => of_queue(0x2800, queue),
+            Self::Rdbah(queue) => of_queue(0x2804, queue),
+            Self::Rdlen(queue) => of_queue(0x2808, queue),
+            Self::Rdh(queue) => of_queue(0x2810, queue),
+            Self::Rdt(queue) => of_queue(0x2818, queue),
             Self::Rdtr => 0x2820,
             Self::Radv => 0x282c,
             Self::Tdfpc => 0x3430,
-            Self::Tdbal => 0x3800,
-            Self::Tdbah => 0x3804,
-            Self::Tdlen => 0x3808,
-            Self::Tdh => 0x3810,
-            Self::Tdt => 0x3818,
+            Self::Tdbal(queue) => of_queue(0x3800, queue),
+            Self::Tdbah(queue) => of_queue(0x3804, queue),
+            Self::Tdlen(queue) => of_queue(0x3808, queue),
+            Self::Tdh(queue) => of_queue(0x3810, queue),
+            Self::Tdt(queue) => of_queue(0x3818, queue),
             Self::Tidv => 0x3820,
             Self::Tadv => 0x382c,
             Self::Rxcsum => 0x5000,
+            Self::CtrlExt => 0x0018,
+            Self::Eiac => 0x00dc,
+            Self::Ivar => 0x00e4,
+            Self::Eitr(message) => 0x00e8 + 4 * (message % MESSAGES) as u32,
+            Self::Gcr => 0x5b00,
+            Self::Rfctl => 0x5008,
+            Self::Rxdctl(queue) => of_queue(0x2828, queue),
+            Self::Txdctl(queue) => of_queue(0x3828, queue),
+            Self::Tarc(queue) => of_queue(0x3840, queue),
+            Self::Mrqc => 0x5818,
+            Self::Reta(word) => 0x5c00 + 4 * (word % RETA_WORDS) as u32,
+            Self::Rssrk(word) => 0x5c80 + 4 * (word % RSSRK_WORDS) as u32,
             Self::Mta(word) => 0x5200 + 4 * (word % MTA_WORDS) as u32,
             Self::Ral(entry) => 0x5400 + 8 * (entry % RECEIVE_ADDRESSES) as u32,
             Self::Rah(entry) => 0x5404 + 8 * (entry % RECEIVE_ADDRESSES) as u32,
@@ -214,6 +267,18 @@ bitflags! {
         const _ = !0;
     }
 
+    /// Contents of CTRL_EXT (82574 10.2.2.2).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct CtrlExt: u32 {
+        /// Reading or writing ICR masks the causes of IAM.
+        const IAME = 1 << 27;
+        /// A driver is in charge of the device, not its firmware.
+        const DRV_LOAD = 1 << 28;
+        /// The pending bit of a message is cleared when its cause is.
+        const PBA_CLR = 1 << 31;
+        const _ = !0;
+    }
+
     /// Contents of RCTL (13.4.22). The buffer size field stays 0: 2048 octets with BSEX clear.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Rctl: u32 {
@@ -265,12 +330,53 @@ bitflags! {
         const RXO = 1 << 6;
         /// Receive timer: frames have been written to memory.
         const RXT0 = 1 << 7;
+        /// Frames of receive queue 0 have been written to memory (82574, with messages).
+        const RXQ0 = 1 << 20;
+        /// The same for receive queue 1.
+        const RXQ1 = 1 << 21;
+        /// A transmit descriptor of queue 0 with RS was written back (82574, with messages).
+        const TXQ0 = 1 << 22;
+        /// The same for transmit queue 1.
+        const TXQ1 = 1 << 23;
+        /// Any of the causes that concern no queue (82574, with messages).
+        const OTHER = 1 << 24;
         const _ = !0;
     }
 }
 
-/// The mask bits of [`Reg::Ims`] and [`Reg::Imc`] that exist on the 8254x (13.4.20); the others read as zero.
-pub const MASKABLE: u32 = 0x0001_f6df;
+/// The mask bits of [`Reg::Ims`] and [`Reg::Imc`] that exist on the 8254x (13.4.20), and those of the 82574's queues (82574
+/// 10.2.4.7); the others read as zero.
+pub const MASKABLE: u32 = 0x01f1_f6df;
+
+/// EECD: the device has loaded itself from its EEPROM (82574 10.2.2.3).
+pub const EECD_AUTO_RD: u32 = 1 << 9;
+
+/// TXDCTL: must be set on the parts on PCI Express (82574 10.2.6.9, bit 22).
+pub const TXDCTL_REQUIRED: u32 = 1 << 22;
+
+/// RXCSUM: no checksum of the packet but the hash of receive-side scaling in the descriptor (82574 10.2.5.8).
+pub const RXCSUM_PCSD: u32 = 1 << 13;
+
+/// RFCTL: the receive descriptors are extended ones.
+pub const RFCTL_EXTEN: u32 = 1 << 15;
+
+/// MRQC: two queues by receive-side scaling, over addresses and ports of TCP over IPv4, and over addresses of all IPv4.
+pub const MRQC_RSS: u32 = 1 | 1 << 16 | 1 << 17;
+
+/// Returns the contents of IVAR for these messages of receive queues 0 and 1, transmit queues 0 and 1, and other causes: each valid,
+/// and the causes of transmission raised when a descriptor is written back.
+#[must_use]
+pub const fn ivar(messages: [u8; 5]) -> u32 {
+    const VALID: u32 = 1 << 3;
+    const ON_WRITE_BACK: u32 = 1 << 31;
+    let [rx0, rx1, tx0, tx1, other] = messages;
+    ON_WRITE_BACK
+        | (VALID | rx0 as u32 & 7)
+        | (VALID | rx1 as u32 & 7) << 4
+        | (VALID | tx0 as u32 & 7) << 8
+        | (VALID | tx1 as u32 & 7) << 12
+        | (VALID | other as u32 & 7) << 16
+}
 
 /// RAH: this entry is valid (13.5.3).
 pub const RAH_AV: u32 = 1 << 31;
@@ -309,14 +415,18 @@ mod tests {
             (Reg::Imc, 0x00d8),
             (Reg::Rctl, 0x0100),
             (Reg::Tctl, 0x0400),
-            (Reg::Rdh, 0x2810),
-            (Reg::Rdt, 0x2818),
-            (Reg::Tdh, 0x3810),
-            (Reg::Tdt, 0x3818),
+            (Reg::Rdh(0), 0x2810),
+            (Reg::Rdt(0), 0x2818),
+            (Reg::Tdh(0), 0x3810),
+            (Reg::Tdt(0), 0x3818),
             (Reg::Mta(127), 0x53fc),
             (Reg::Ral(0), 0x5400),
             (Reg::Rah(15), 0x547c),
             (Reg::Stat(Stat::Mpc), 0x4010),
+            (Reg::Rdt(1), 0x2918),
+            (Reg::Tdbal(1), 0x3900),
+            (Reg::Eitr(4), 0x00f8),
+            (Reg::Rssrk(9), 0x5ca4),
         ];
         for (reg, offset) in table {
             assert_eq!(reg.offset(), offset, "{reg:?}");
@@ -326,7 +436,8 @@ mod tests {
     #[test]
     fn every_index_stays_inside_the_window() {
         for index in 0..=u8::MAX {
-            for reg in [Reg::Mta(index), Reg::Ral(index), Reg::Rah(index)] {
+            let tables = [Reg::Mta(index), Reg::Ral(index), Reg::Rah(index), Reg::Reta(index), Reg::Rssrk(index)];
+            for reg in tables.into_iter().chain([Reg::Rdt(index), Reg::Tdt(index), Reg::Eitr(index)]) {
                 assert!(reg.offset() + 4 <= WINDOW && reg.offset().is_multiple_of(4));
             }
         }

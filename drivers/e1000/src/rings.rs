@@ -66,27 +66,30 @@ pub struct TxLook {
 }
 
 impl<R: RegisterIo> Adapter<R> {
-    /// Looks at the receive ring.
+    /// Looks at a queue's receive ring; at that of queue 0 if there is no such queue.
     #[must_use]
-    pub fn look_at_rx(&self) -> RxLook {
+    pub fn look_at_rx(&self, queue: u8) -> RxLook {
         // ORDERING: relaxed; a view of a running ring is old when it is shown.
-        let next = self.rx.next.load(Ordering::Relaxed);
-        RxLook { device: DeviceRing::read(&self.regs, [Reg::Rdlen, Reg::Rdh, Reg::Rdt]), next }
+        let next = self.received(queue).next.load(Ordering::Relaxed);
+        RxLook { device: DeviceRing::read(&self.regs, [Reg::Rdlen(queue), Reg::Rdh(queue), Reg::Rdt(queue)]), next }
     }
 
-    /// Looks at the transmit ring; `None` after the teardown.
+    /// Looks at a queue's transmit ring; `None` after the teardown, or if there is no such queue.
     ///
     /// # Errors
     /// [`Held`] if a CPU was stopped while it was sending.
-    pub fn look_at_tx(&self) -> Result<Option<TxLook>, Held> {
-        let device = DeviceRing::read(&self.regs, [Reg::Tdlen, Reg::Tdh, Reg::Tdt]);
-        let ring = self.tx.look()?;
+    pub fn look_at_tx(&self, queue: u8) -> Result<Option<TxLook>, Held> {
+        let device = DeviceRing::read(&self.regs, [Reg::Tdlen(queue), Reg::Tdh(queue), Reg::Tdt(queue)]);
+        let Some(queue) = self.queues.iter().nth(usize::from(queue)) else { return Ok(None) };
+        let ring = queue.tx.look()?;
         Ok(ring.as_ref().map(|ring| ring.look(device)))
     }
 
     /// Calls `visit` with the name of each of the adapter's locks and whether somebody holds it. Never waits.
     pub fn locks(&self, visit: &mut dyn FnMut(&'static str, bool)) {
-        visit("transmit ring", self.tx.is_held());
+        for (queue, name) in self.queues.iter().zip(["transmit ring", "transmit ring 1"]) {
+            visit(name, queue.tx.is_held());
+        }
         visit("statistics", self.hardware.is_held());
         visit("receive filter", self.receive_filter.is_held());
         visit("tags", self.tags.is_held());

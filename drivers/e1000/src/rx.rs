@@ -14,7 +14,7 @@ use wire::MacAddr;
 
 use crate::{
     adapter::Adapter,
-    desc::{RxErrors, RxStatus, RxWriteback, WORDS},
+    desc::{RxErrors, RxLayout, RxStatus, RxWriteback, WORDS},
     hardware::RingPlace,
     regs::{Reg, RegisterIo},
     stats::RxCounters,
@@ -29,7 +29,7 @@ const SHORTEST: usize = crate::tx::HEADER;
 /// Served descriptors that are worth a register write, which costs an exit: an eighth of the usual ring.
 pub(crate) const REFILL: usize = 32;
 
-/// The receive ring of one port, with all its buffers.
+/// A receive ring of a port, with all its buffers: its only one, or that of one queue.
 ///
 /// It gives buffers back in two ways only: one at a time, to the `sink` of [`service`](Self::service), after the device
 /// has said that it is done with them; and all at once to [`Adapter::teardown`], against the proof that the device's
@@ -45,6 +45,11 @@ pub(crate) const REFILL: usize = 32;
 pub struct RxRing {
     /// Of the adapter this ring belongs to; compared by identity.
     pub(crate) name: Arc<str>,
+    /// Which of the port's queues.
+    pub(crate) queue: u8,
+    layout: RxLayout,
+    /// Which programming of the device this ring was given to last; see [`Adapter::generation`].
+    pub(crate) generation: u32,
     memory: DmaMem,
     /// One per descriptor, loaded at all times: a full buffer is given up in exchange for a fresh one only.
     maps: Vec<DmaMap<FromDevice>>,
@@ -79,8 +84,21 @@ enum Odd {
 
 impl RxRing {
     /// Makes a ring of as many descriptors as there are maps, which are all loaded.
-    pub(crate) fn new(name: Arc<str>, memory: DmaMem, maps: Vec<DmaMap<FromDevice>>, if_index: IfIndex) -> Self {
-        Self { name, memory, maps, next: 0, unflushed: 0, skipping: false, if_index: if_index.0 }
+    pub(crate) fn new(
+        name: Arc<str>,
+        (queue, layout): (u8, RxLayout),
+        memory: DmaMem,
+        maps: Vec<DmaMap<FromDevice>>,
+        if_index: IfIndex,
+    ) -> Self {
+        let if_index = if_index.0;
+        Self { name, queue, layout, generation: 0, memory, maps, next: 0, unflushed: 0, skipping: false, if_index }
+    }
+
+    /// Returns which of the port's queues this is the ring of.
+    #[must_use]
+    pub fn queue(&self) -> u8 {
+        self.queue
     }
 
     /// Returns the buffers in the ring: one per descriptor, always.
@@ -127,12 +145,15 @@ impl RxRing {
         if !Arc::ptr_eq(&self.name, &adapter.name) || !adapter.may_receive() {
             return 0;
         }
+        if self.generation != adapter.generation() {
+            return self.rejoin(adapter, cache, sink);
+        }
         if adapter.recovery_wanted() {
             return self.recover(adapter, cache, sink);
         }
         // Less than the whole ring with what is unflushed: then RDT, written later, cannot run into RDH.
         let budget = budget.min(self.maps.len() - 1 - self.unflushed);
-        let served = self.harvest(&adapter.rx, budget, cache, &mut sink);
+        let served = self.harvest(adapter.received(self.queue), budget, cache, &mut sink);
         if self.unflushed >= REFILL.min(self.maps.len() / 2) {
             self.publish(adapter.regs());
         }
@@ -147,10 +168,25 @@ impl RxRing {
         cache: &mut PoolCache,
         sink: &mut impl FnMut(PacketBuf),
     ) -> usize {
+        // Asked once for many: each layout has a walk of its own, with its constants.
+        match self.layout {
+            RxLayout::Legacy => self.harvest_as::<false>(counters, budget, cache, sink),
+            RxLayout::Extended => self.harvest_as::<true>(counters, budget, cache, sink),
+        }
+    }
+
+    #[inline]
+    fn harvest_as<const EXTENDED: bool>(
+        &mut self,
+        counters: &RxCounters,
+        budget: usize,
+        cache: &mut PoolCache,
+        sink: &mut impl FnMut(PacketBuf),
+    ) -> usize {
         let mut pass = Pass::default();
         let mut served = 0;
         while served < budget {
-            let (run, odd) = self.harvest_run(budget - served, cache, &mut pass, sink);
+            let (run, odd) = self.harvest_run::<EXTENDED>(budget - served, cache, &mut pass, sink);
             served += run;
             let Some(odd) = odd else {
                 if run == 0 {
@@ -182,13 +218,14 @@ impl RxRing {
 
     /// Serves good frames up to the end of the ring, at most `limit`. Returns how many, and what stopped it early.
     #[inline]
-    fn harvest_run(
+    fn harvest_run<const EXTENDED: bool>(
         &mut self,
         limit: usize,
         cache: &mut PoolCache,
         pass: &mut Pass,
         sink: &mut impl FnMut(PacketBuf),
     ) -> (usize, Option<Odd>) {
+        let layout = if EXTENDED { RxLayout::Extended } else { RxLayout::Legacy };
         if self.skipping {
             return (0, self.written_at(self.next).map(Odd::Frame));
         }
@@ -201,9 +238,9 @@ impl RxRing {
         for (map, [address, rest]) in maps.iter_mut().zip(descriptors) {
             // ORDERING: acquire pairs with the device's write-back: DD is written after the frame and the length.
             let word = rest.load(Ordering::Acquire);
-            let length = usize::from(RxWriteback::decode(word).length);
-            if !RxWriteback::is_good(word) || length.wrapping_sub(SHORTEST) > BUFFER - SHORTEST {
-                odd = Some(Odd::Frame(RxWriteback::decode(word)));
+            let length = usize::from(layout.decode(word).length);
+            if !layout.is_good(word) || length.wrapping_sub(SHORTEST) > BUFFER - SHORTEST {
+                odd = Some(Odd::Frame(layout.decode(word)));
                 break;
             }
             let Some(mut fresh) = cache.take() else {
@@ -249,7 +286,7 @@ impl RxRing {
     /// Returns what stands in descriptor `index`, done or not.
     fn written_at(&self, index: usize) -> Option<RxWriteback> {
         // ORDERING: acquire, as in `written`.
-        self.cells(index).map(|[_, rest]| RxWriteback::decode(rest.load(Ordering::Acquire)))
+        self.cells(index).map(|[_, rest]| self.layout.decode(rest.load(Ordering::Acquire)))
     }
 
     /// As [`available`](Self::available), for descriptor `index`.
@@ -257,7 +294,7 @@ impl RxRing {
     fn written(&self, index: usize) -> Option<RxWriteback> {
         let [_, rest] = self.cells(index)?;
         // ORDERING: acquire pairs with the device's write-back: DD is written after the frame and the length.
-        let written = RxWriteback::decode(rest.load(Ordering::Acquire));
+        let written = self.layout.decode(rest.load(Ordering::Acquire));
         written.done().then_some(written)
     }
 
@@ -331,7 +368,7 @@ impl RxRing {
         self.memory.sync();
         let tail = if self.next == 0 { self.maps.len() - 1 } else { self.next - 1 };
         #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 4096 descriptors")]
-        regs.write32(Reg::Rdt, tail as u32);
+        regs.write32(Reg::Rdt(self.queue), tail as u32);
     }
 
     /// Arms every slot and gives them all to the device, which starts at descriptor 0. The device does no DMA.
@@ -345,7 +382,8 @@ impl RxRing {
         self.publish(regs);
     }
 
-    /// Resets the device for the watchdog, hands up what had been received before, and starts again.
+    /// Stands still for the watchdog's reset of the device. The thread of queue 0 makes it, when the threads of all other queues
+    /// stand still; it then hands up what had been received before, and starts again.
     #[cold]
     fn recover<R: RegisterIo>(
         &mut self,
@@ -353,12 +391,31 @@ impl RxRing {
         cache: &mut PoolCache,
         mut sink: impl FnMut(PacketBuf),
     ) -> usize {
-        if adapter.reset_for_recovery(cache).is_err() {
+        if self.queue != 0 {
+            adapter.stand_still(self.queue);
             return 0;
         }
-        let served = self.harvest(&adapter.rx, self.maps.len(), cache, &mut sink);
+        if !adapter.all_stand_still() || adapter.reset_for_recovery(cache).is_err() {
+            return 0;
+        }
+        let served = self.harvest(adapter.received(self.queue), self.maps.len(), cache, &mut sink);
         adapter.restart_after_recovery(self);
-        adapter.rx.next.store(0, Ordering::Relaxed);
+        served
+    }
+
+    /// Hands up what had been received before the thread of queue 0 reset the device, and gives the ring to the device again, which
+    /// has been programmed to find it empty.
+    #[cold]
+    fn rejoin<R: RegisterIo>(
+        &mut self,
+        adapter: &Adapter<R>,
+        cache: &mut PoolCache,
+        mut sink: impl FnMut(PacketBuf),
+    ) -> usize {
+        let served = self.harvest(adapter.received(self.queue), self.maps.len(), cache, &mut sink);
+        self.generation = adapter.generation();
+        self.restart(adapter.regs());
+        adapter.received(self.queue).next.store(0, Ordering::Relaxed);
         served
     }
 

@@ -7,7 +7,7 @@
 //!
 //! Without the proof it does not compile:
 //! ```compile_fail,E0061
-//! fn wrong<R: e1000::RegisterIo>(adapter: &e1000::Adapter<R>, rx: e1000::RxRing) {
+//! fn wrong<R: e1000::RegisterIo>(adapter: &e1000::Adapter<R>, rx: Vec<e1000::RxRing>) {
 //!     let _ = adapter.teardown(rx);
 //! }
 //! ```
@@ -18,8 +18,8 @@
 //! nor used twice:
 //! ```compile_fail,E0382
 //! fn wrong<R: e1000::RegisterIo>(a: &e1000::Adapter<R>, b: e1000::RxRing, c: e1000::RxRing, proof: e1000::DmaStopped) {
-//!     let _ = a.teardown(proof, b);
-//!     let _ = a.teardown(proof, c);
+//!     let _ = a.teardown(proof, vec![b]);
+//!     let _ = a.teardown(proof, vec![c]);
 //! }
 //! ```
 //! and the ring cannot be served after it was given up:
@@ -30,7 +30,7 @@
 //!     proof: e1000::DmaStopped,
 //!     cache: &mut pktbuf::PoolCache,
 //! ) {
-//!     let _ = adapter.teardown(proof, rx);
+//!     let _ = adapter.teardown(proof, vec![rx]);
 //!     rx.service(adapter, 64, cache, drop);
 //! }
 //! ```
@@ -47,6 +47,7 @@ use crate::{
     error::{Error, read_checked},
     filter::{self, ReceiveFilter},
     hardware,
+    queue::Queue,
     regs::{Rctl, Reg, RegisterIo},
     rx::RxRing,
     tx::TxRing,
@@ -98,8 +99,8 @@ impl fmt::Display for Leftovers {
 /// Why a teardown did not happen, or not completely.
 #[derive(Debug)]
 pub enum TeardownError {
-    /// The proof or the ring belongs to another adapter, or this one was torn down before. Nothing was touched.
-    Mismatch(Box<(DmaStopped, RxRing)>),
+    /// The proof or a ring belongs to another adapter, a ring is missing, or this port was torn down before. Nothing was touched.
+    Mismatch(Box<(DmaStopped, Vec<RxRing>)>),
     /// Maps and memory are gone, but a tag is busy. [`Leftovers::retry`] tries again.
     Busy(Leftovers),
 }
@@ -132,7 +133,7 @@ impl<R: RegisterIo> Adapter<R> {
     pub fn close_egress(&self) {
         // ORDERING: release pairs with the acquire in `transmit_locked`; the lock orders this against who is inside.
         self.egress_open.store(false, Ordering::Release);
-        drop(self.tx.lock_bounded(LOCK_SPINS));
+        self.pass_senders();
     }
 
     /// Returns the received frames that wait in the ring, from the descriptor that is served next to the device's head, and in the
@@ -144,17 +145,18 @@ impl<R: RegisterIo> Adapter<R> {
     /// # Errors
     /// [`Error::Gone`].
     pub fn rx_backlog(&self) -> Result<usize, Error> {
-        let octets = self.note_gone(read_checked(&self.regs, Reg::Rdlen))?;
-        let head = self.note_gone(read_checked(&self.regs, Reg::Rdh))?;
-        // ORDERING: relaxed; while the ring is being served the answer is a moment old, and a drain asks again.
-        let next = self.rx.next.load(Ordering::Relaxed);
-        let fifo = self.note_gone(read_checked(&self.regs, Reg::Rdfpc))? as usize;
-        let length = octets / 16;
-        if length == 0 || head >= length || next >= length {
-            // Not programmed, or not believable: nothing that a drain could wait for.
-            return Ok(fifo);
+        let mut waiting = self.note_gone(read_checked(&self.regs, Reg::Rdfpc))? as usize;
+        for queue in 0..self.queue_count() {
+            let length = self.note_gone(read_checked(&self.regs, Reg::Rdlen(queue)))? / 16;
+            let head = self.note_gone(read_checked(&self.regs, Reg::Rdh(queue)))?;
+            // ORDERING: relaxed; while the ring is being served the answer is a moment old, and a drain asks again.
+            let next = self.received(queue).next.load(Ordering::Relaxed);
+            // Otherwise not programmed, or not believable: nothing that a drain could wait for.
+            if head < length && next < length {
+                waiting += ((head + length - next) % length) as usize;
+            }
         }
-        Ok(((head + length - next) % length) as usize + fifo)
+        Ok(waiting)
     }
 
     /// Returns whether no frame is in the transmit ring; takes back what is finished. Never waits for the lock: if
@@ -172,22 +174,10 @@ impl<R: RegisterIo> Adapter<R> {
     /// # Context
     /// Any thread. Returns buffers to the pool.
     pub fn tx_backlog(&self) -> usize {
-        loop {
-            let mut finished = crate::tx::Finished::new();
-            let in_flight = match self.tx.try_lock() {
-                None => return 1,
-                Some(mut ring) => ring.as_mut().map_or(0, |ring| {
-                    ring.reclaim(crate::tx::RECLAIM_BURST, &self.sent, |packet| finished.push(packet));
-                    ring.in_flight()
-                }),
-            };
-            if in_flight == 0 {
-                // All ones: a device that is gone sends nothing.
-                return read_checked(&self.regs, Reg::Tdfpc).map_or(0, |frames| frames as usize);
-            }
-            if finished.len() < crate::tx::RECLAIM_BURST {
-                return in_flight;
-            }
+        match self.queues.iter().map(Queue::tx_backlog).sum() {
+            // All ones: a device that is gone sends nothing.
+            0 => read_checked(&self.regs, Reg::Tdfpc).map_or(0, |frames| frames as usize),
+            in_flight => in_flight,
         }
     }
 
@@ -230,7 +220,7 @@ impl<R: RegisterIo> Adapter<R> {
         self.set_phase(Phase::Stopped);
         // Whoever is sending now finishes; whoever comes later finds the phase changed. The device is told to stop
         // either way.
-        let passed = self.tx.lock_bounded(LOCK_SPINS).is_some();
+        let passed = self.pass_senders();
         // The reset clears them.
         self.collect_statistics();
         let stopped = hardware::stop(&self.regs, self.delay, self.variant);
@@ -238,7 +228,7 @@ impl<R: RegisterIo> Adapter<R> {
         match refused {
             None => Ok(DmaStopped { name: Arc::clone(&self.name) }),
             Some(refused) => {
-                self.rx.unserved.add(left as u64);
+                self.received(0).unserved.add(left as u64);
                 Err(refused)
             }
         }
@@ -259,7 +249,7 @@ impl<R: RegisterIo> Adapter<R> {
             Phase::Gone => return Err(Error::Gone),
             // `stop_dma` has been here.
             Phase::Stopped => {}
-            _ => self.rx.unserved.add(self.rx_backlog().unwrap_or(0) as u64),
+            _ => self.received(0).unserved.add(self.rx_backlog().unwrap_or(0) as u64),
         }
         self.set_phase(Phase::Stopped);
         self.collect_statistics();
@@ -274,39 +264,49 @@ impl<R: RegisterIo> Adapter<R> {
         hardware::stop_blindly(&self.regs);
     }
 
+    /// Waits until nobody is sending who began before, as long as that is reasonable; returns whether that is so.
+    fn pass_senders(&self) -> bool {
+        // All of them, even if one does not let go.
+        let passed = |passed: bool, queue: &Queue| queue.tx.lock_bounded(LOCK_SPINS).is_some() && passed;
+        self.queues.iter().fold(true, passed)
+    }
+
     /// Takes everything apart: buffers go home, maps are destroyed, descriptor memory is freed, then the tags, children
-    /// first.
+    /// first. `rx` are all the receive rings that [`attach`](Self::attach) gave out, in any order.
     ///
     /// # Context
     /// Thread.
     ///
     /// # Errors
     /// [`TeardownError::Mismatch`] hands everything back; [`TeardownError::Busy`] names the tag that would not go.
-    pub fn teardown(&self, proof: DmaStopped, rx: RxRing) -> Result<TornDown, TeardownError> {
-        if !Arc::ptr_eq(&proof.name, &self.name) || !Arc::ptr_eq(&rx.name, &self.name) {
+    pub fn teardown(&self, proof: DmaStopped, rx: Vec<RxRing>) -> Result<TornDown, TeardownError> {
+        // A ring cannot be here twice, so all of this port's are here if they are as many as it has.
+        let is_mine = |ring: &RxRing| Arc::ptr_eq(&ring.name, &self.name);
+        let complete = rx.len() == usize::from(self.queue_count()) && rx.iter().all(is_mine);
+        if !complete || !Arc::ptr_eq(&proof.name, &self.name) {
             return Err(mismatch(proof, rx));
         }
-        let (tx, tags) = (self.tx.lock().take(), self.tags.lock().take());
-        let (Some(tx), Some(tags)) = (tx, tags) else { return Err(mismatch(proof, rx)) };
+        let Some(tags) = self.tags.lock().take() else { return Err(mismatch(proof, rx)) };
         let stopped = bus_dma::DmaStopped::attest(&proof.name, &tags.port);
         let mut done = TornDown::default();
-        self.dismantle(tx, rx, &stopped, &mut done);
+        rx.into_iter().for_each(|ring| self.dismantle_received(ring, &stopped, &mut done));
+        for queue in self.queues.iter() {
+            if let Some(ring) = queue.tx.lock().take() {
+                dismantle_sent(queue, ring, &stopped, &mut done);
+            }
+        }
         destroy(in_order(tags), done).map_err(TeardownError::Busy)
     }
 
-    fn dismantle(&self, tx: TxRing, rx: RxRing, stopped: &bus_dma::DmaStopped<'_>, done: &mut TornDown) {
-        done.unserved = rx.unserved();
-        self.rx.unserved.add(done.unserved as u64);
-        let (rx_memory, rx_maps) = rx.into_parts();
-        let (tx_memory, tx_maps) = tx.into_parts();
-        done.maps = rx_maps.len() + tx_maps.len();
-        done.rx_buffers = reclaim(rx_maps, stopped);
-        done.tx_buffers = reclaim(tx_maps, stopped);
-        self.sent.discarded.add(done.tx_buffers as u64);
-        for memory in [rx_memory, tx_memory] {
-            memory.free(stopped);
-            done.memories += 1;
-        }
+    fn dismantle_received(&self, ring: RxRing, stopped: &bus_dma::DmaStopped<'_>, done: &mut TornDown) {
+        let unserved = ring.unserved();
+        done.unserved += unserved;
+        self.received(ring.queue()).unserved.add(unserved as u64);
+        let (memory, maps) = ring.into_parts();
+        done.maps += maps.len();
+        done.rx_buffers += reclaim(maps, stopped);
+        memory.free(stopped);
+        done.memories += 1;
     }
 
     /// Changes what the receiver lets through.
@@ -336,7 +336,36 @@ impl<R: RegisterIo> Adapter<R> {
     }
 }
 
-fn mismatch(proof: DmaStopped, rx: RxRing) -> TeardownError {
+fn dismantle_sent(queue: &Queue, ring: TxRing, stopped: &bus_dma::DmaStopped<'_>, done: &mut TornDown) {
+    let (memory, maps) = ring.into_parts();
+    done.maps += maps.len();
+    let unsent = reclaim(maps, stopped);
+    queue.sent.discarded.add(unsent as u64);
+    done.tx_buffers += unsent;
+    memory.free(stopped);
+    done.memories += 1;
+}
+
+impl Queue {
+    /// Returns the frames in the transmit ring that are not finished; at least 1 while somebody is sending.
+    fn tx_backlog(&self) -> usize {
+        loop {
+            let mut finished = crate::tx::Finished::new();
+            let in_flight = match self.tx.try_lock() {
+                None => return 1,
+                Some(mut ring) => ring.as_mut().map_or(0, |ring| {
+                    ring.reclaim(crate::tx::RECLAIM_BURST, &self.sent, |packet| finished.push(packet));
+                    ring.in_flight()
+                }),
+            };
+            if in_flight == 0 || finished.len() < crate::tx::RECLAIM_BURST {
+                return in_flight;
+            }
+        }
+    }
+}
+
+fn mismatch(proof: DmaStopped, rx: Vec<RxRing>) -> TeardownError {
     TeardownError::Mismatch(Box::new((proof, rx)))
 }
 

@@ -1,7 +1,10 @@
 //! What happens without traffic: the tick, the transmit watchdog, and recovery by reset.
 //!
-//! Key types: [`TickReport`], [`TxHang`]. The tick runs in a timer thread and only *notices* a hang; the reset is done by
-//! the ithread, in [`RxRing::service`](crate::RxRing::service), because a reset concerns the ring that thread owns.
+//! Key types: [`TickReport`], [`TxHang`]. The tick runs in a timer thread. A transmit ring that hangs it starts again by itself: the
+//! transmitter is switched off and on, and goes on where it stood; nothing is freed and no frame sent twice, so that nothing depends on
+//! what the device does meanwhile. If that does not help, it asks for a reset, which is made by the ithreads, in
+//! [`RxRing::service`](crate::RxRing::service), because a reset concerns the rings that they own: all stand still, that of queue 0 resets
+//! the device, and each gives its ring to the device anew.
 
 use core::fmt;
 
@@ -13,17 +16,35 @@ use pktbuf::PoolCache;
 
 use crate::{
     adapter::{Adapter, Phase},
+    config::Delivery,
     error::Error,
     filter, hardware,
+    intr::Vector,
     link::LinkState,
+    queue::Queue,
     regs::{ALL_ONES, Rctl, Reg, RegisterIo, Status},
     rx::RxRing,
-    tx::Finished,
 };
+
+/// Time in which a transmitter that has been switched off ends what it is at: 2 ms, in which several frames leave at 10 Mbit/s.
+const TRANSMIT_ENDS_MICROS: u32 = 2000;
+
+/// What is done about a transmit ring that hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// The ring was started again.
+    Restart,
+    /// The device is reset by the ithreads.
+    Reset,
+}
 
 /// The transmitter has made no progress for the configured time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TxHang {
+    /// The queue.
+    pub queue: u8,
+    /// What is done about it.
+    pub remedy: Remedy,
     /// Descriptors that are free.
     pub available: usize,
     /// The descriptor that would be used next.
@@ -33,7 +54,12 @@ pub struct TxHang {
 /// Writes the message operators know.
 impl fmt::Display for TxHang {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Watchdog timeout (TX: 0 desc avail: {} pidx: {}) -- resetting", self.available, self.next)
+        let Self { queue, remedy, available, next } = self;
+        let remedy = match remedy {
+            Remedy::Restart => "restarting the ring",
+            Remedy::Reset => "resetting",
+        };
+        write!(f, "Watchdog timeout (TX: {queue} desc avail: {available} pidx: {next}) -- {remedy}")
     }
 }
 
@@ -42,8 +68,10 @@ impl fmt::Display for TxHang {
 pub struct TickReport {
     /// The link changed to this.
     pub link: Option<LinkState>,
-    /// The transmitter hangs: the caller wakes the ithread, whose next service resets the device.
+    /// A transmit ring hangs.
     pub hang: Option<TxHang>,
+    /// The device is to be reset: the caller wakes all ithreads that own a receive ring.
+    pub recovering: bool,
     /// The device has left the bus. Said once.
     pub gone: bool,
 }
@@ -65,25 +93,22 @@ impl<R: RegisterIo> Adapter<R> {
             return report;
         }
         report.link = self.update_link();
-        while self.reclaim_some() {}
-        report.hang = self.find_hang(now, Status::from_bits_retain(status));
+        (0..self.queue_count()).for_each(|queue| self.service_sent(queue));
+        report.hang = self.queues.iter().find_map(|queue| self.find_hang(queue, now, Status::from_bits_retain(status)));
+        match report.hang {
+            Some(TxHang { remedy: Remedy::Restart, queue, .. }) => self.restart_transmit(queue),
+            // ORDERING: release pairs with nothing that is read by it: the ithreads only act upon the flag.
+            Some(TxHang { remedy: Remedy::Reset, .. }) => self.recover.store(true, Ordering::Release),
+            None => {}
+        }
+        report.recovering = self.recovery_wanted();
         self.hardware.lock().collect(&self.regs);
         report
     }
 
-    /// Takes back a burst of finished buffers. Returns whether there may be more.
-    pub(crate) fn reclaim_some(&self) -> bool {
-        let mut finished = Finished::new();
-        if let Some(ring) = self.tx.lock().as_mut().filter(|ring| !ring.paused) {
-            ring.reclaim(crate::tx::RECLAIM_BURST, &self.sent, |packet| finished.push(packet));
-        }
-        // Dropped here, after unlocking: each buffer goes home to the pool.
-        finished.len() >= crate::tx::RECLAIM_BURST
-    }
-
-    fn find_hang(&self, now: Instant, status: Status) -> Option<TxHang> {
-        let done = self.sent.done.get();
-        let mut ring = self.tx.lock();
+    fn find_hang(&self, queue: &Queue, now: Instant, status: Status) -> Option<TxHang> {
+        let done = queue.sent.done.get();
+        let mut ring = queue.tx.lock();
         let ring = ring.as_mut()?;
         // Without carrier, or while the other end pauses us, no progress is no fault.
         let excused = !self.link().is_up() || status.contains(Status::TXOFF) || ring.paused;
@@ -91,10 +116,47 @@ impl<R: RegisterIo> Adapter<R> {
             ring.excuse();
             return None;
         }
-        if !ring.hung(now, self.watchdog, done) || self.recover.swap(true, Ordering::Release) {
+        if self.recovery_wanted() || !ring.hung(now, self.watchdog, done) {
             return None;
         }
-        Some(TxHang { available: ring.free(), next: ring.next() })
+        let remedy = if ring.was_restarted { Remedy::Reset } else { Remedy::Restart };
+        // Nothing is put in before it is started again, or reset.
+        ring.paused = true;
+        Some(TxHang { queue: ring.queue(), remedy, available: ring.free(), next: ring.next() })
+    }
+
+    /// Switches the transmitter off and on, and rings the doorbell again.
+    fn restart_transmit(&self, queue: u8) {
+        self.ring_restarts.bump();
+        if hardware::disable_transmit(&self.regs).is_err() {
+            self.mark_gone();
+            return;
+        }
+        self.delay.micros(TRANSMIT_ENDS_MICROS);
+        let mut ring = self.queues.of(usize::from(queue)).tx.lock();
+        let Some(ring) = ring.as_mut().filter(|_| self.phase() == Phase::Running) else { return };
+        hardware::enable_transmit(&self.regs);
+        ring.resume(&self.regs);
+    }
+
+    /// Returns how often the watchdog has started a transmit ring again without a reset.
+    #[must_use]
+    pub fn ring_restarts(&self) -> u64 {
+        self.ring_restarts.get()
+    }
+
+    /// Says that the thread of a queue other than 0 serves its ring no more before the device has been reset, and wakes that of queue 0.
+    pub(crate) fn stand_still(&self, queue: u8) {
+        // ORDERING: release pairs with the acquire in `all_stand_still`: what this thread has done to its ring comes before the reset.
+        self.standing.fetch_or(1 << queue, Ordering::Release);
+        self.raise_vector(Vector::Rx(0));
+    }
+
+    /// Returns whether the threads of all queues but 0 stand still.
+    pub(crate) fn all_stand_still(&self) -> bool {
+        let others = (1..self.queue_count()).fold(0, |mask, queue| mask | 1 << queue);
+        // ORDERING: pairs with the release in `stand_still`.
+        self.standing.load(Ordering::Acquire) & others == others
     }
 
     #[inline]
@@ -106,52 +168,64 @@ impl<R: RegisterIo> Adapter<R> {
     /// `Gone`) and the buffers stay with the ring.
     pub(crate) fn reset_for_recovery(&self, cache: &mut PoolCache) -> Result<(), Error> {
         self.watchdog_resets.bump();
-        self.pause_transmit(true);
+        for queue in self.queues.iter() {
+            if let Some(ring) = queue.tx.lock().as_mut() {
+                ring.paused = true;
+            }
+        }
         self.hardware.lock().collect(&self.regs);
-        let result = hardware::reset(&self.regs, self.delay);
-        self.recover.store(false, Ordering::Relaxed);
-        match result {
-            Err(Error::Gone) => {
-                self.mark_gone();
-                return result;
-            }
-            Err(_) => {
-                self.set_phase(Phase::Failed);
-                return result;
-            }
+        match hardware::reset(&self.regs, self.delay, self.variant) {
             Ok(()) => {}
-        }
-        loop {
-            let mut finished = Finished::new();
-            let complete = {
-                let mut ring = self.tx.lock();
-                ring.as_mut().is_none_or(|ring| ring.discard(&mut finished, &self.sent))
-            };
-            finished.into_iter().for_each(|packet| cache.recycle(packet));
-            if complete {
-                return Ok(());
+            Err(error) => {
+                self.recover.store(false, Ordering::Relaxed);
+                if error == Error::Gone {
+                    self.mark_gone();
+                } else {
+                    self.set_phase(Phase::Failed);
+                }
+                return Err(error);
             }
         }
-    }
-
-    fn pause_transmit(&self, paused: bool) {
-        if let Some(ring) = self.tx.lock().as_mut() {
-            ring.paused = paused;
+        for queue in self.queues.iter() {
+            while !queue.discard_some(cache) {}
         }
+        Ok(())
     }
 
     /// Programs the device again after [`reset_for_recovery`](Self::reset_for_recovery) and lets it run, unless the port
-    /// was stopped meanwhile.
+    /// was stopped meanwhile. `rx` is the ring of queue 0; those of the others are empty until their threads are back.
     pub(crate) fn restart_after_recovery(&self, rx: &mut RxRing) {
         if hardware::set_link_up(&self.regs).is_err() {
             self.mark_gone();
             return;
         }
         self.write_filters();
-        hardware::program_receive(&self.regs, rx.place(), &self.moderation);
+        self.program_receive();
+        self.received(rx.queue).next.store(0, Ordering::Relaxed);
         rx.restart(&self.regs);
         self.enable();
         self.update_link();
+        self.standing.store(0, Ordering::Relaxed);
+        // ORDERING: release, so that who finds the flag gone or the new generation finds the device programmed: the threads of the other
+        // queues read both before they touch their rings.
+        self.recover.store(false, Ordering::Release);
+        rx.generation = self.generation.fetch_add(1, Ordering::Release).wrapping_add(1);
+        if self.delivery == Delivery::PerQueue {
+            // The thread of queue 0 unmasks its own vector when it has run out of work, and no other.
+            self.unmask();
+            (1..self.queue_count()).for_each(|queue| self.raise_vector(Vector::Rx(queue)));
+        }
+    }
+
+    /// Programs all of the receiver but RCTL, its rings empty, and the interrupt messages, which a reset takes away.
+    pub(crate) fn program_receive(&self) {
+        for (number, queue) in (0..).zip(self.queues.iter()) {
+            hardware::program_receive_ring(&self.regs, number, queue.rx_place);
+        }
+        hardware::program_receive(&self.regs, self.variant, self.queue_count(), &self.moderation);
+        if self.delivery == Delivery::PerQueue {
+            hardware::program_messages(&self.regs, &self.moderation);
+        }
     }
 
     /// Writes addresses and multicast table.
@@ -160,14 +234,21 @@ impl<R: RegisterIo> Adapter<R> {
         filter::write_table(&self.regs, &self.receive_filter.lock());
     }
 
-    /// Enables both halves if the port is running. Under the transmit lock, through which [`stop_dma`](Self::stop_dma)
-    /// passes after it has changed the phase: so this cannot enable what has been stopped.
+    /// Enables both halves if the port is running. Under the transmit lock of queue 0, through which
+    /// [`stop_dma`](Self::stop_dma) passes after it has changed the phase: so this cannot enable what has been stopped.
     pub(crate) fn enable(&self) {
-        let mut ring = self.tx.lock();
-        let Some(ring) = ring.as_mut().filter(|_| self.phase() == Phase::Running) else { return };
-        hardware::program_transmit(&self.regs, ring.place());
+        for queue in self.queues.iter() {
+            let mut ring = queue.tx.lock();
+            let Some(ring) = ring.as_mut().filter(|_| self.phase() == Phase::Running) else { return };
+            hardware::program_transmit(&self.regs, ring.queue(), ring.place());
+            ring.paused = false;
+        }
+        let ring = self.queues.of(0).tx.lock();
+        if ring.is_none() || self.phase() != Phase::Running {
+            return;
+        }
+        hardware::program_transmitter(&self.regs, self.variant, self.queue_count());
         hardware::enable_transmit(&self.regs);
-        ring.paused = false;
         self.open_receive();
     }
 

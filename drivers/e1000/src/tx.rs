@@ -16,6 +16,7 @@ use pktbuf::{BATCH_CAPACITY, PacketBatch, PacketBuf};
 
 use crate::{
     desc::{self, TxCommand, TxStatus, WORDS},
+    hardware::RingPlace,
     regs::{Reg, RegisterIo},
     rings::{DeviceRing, TxLook},
     stats::TxCounters,
@@ -59,6 +60,8 @@ pub(crate) struct Encapsulated {
 /// The ring, its memory and one map per descriptor.
 #[derive(Debug)]
 pub(crate) struct TxRing {
+    /// Which of the port's queues.
+    queue: u8,
     memory: DmaMem,
     /// One per descriptor; loaded exactly for the descriptors `clean .. clean + used` (modulo the length).
     maps: Vec<DmaMap<ToDevice>>,
@@ -80,12 +83,15 @@ pub(crate) struct TxRing {
     stalled: Option<Instant>,
     /// Frames that came out when the watchdog looked last.
     seen_done: u64,
+    /// The watchdog has started the ring again, and nothing has come out since.
+    pub(crate) was_restarted: bool,
 }
 
 impl TxRing {
-    pub(crate) fn new(memory: DmaMem, maps: Vec<DmaMap<ToDevice>>) -> Self {
+    pub(crate) fn new(queue: u8, memory: DmaMem, maps: Vec<DmaMap<ToDevice>>) -> Self {
         let ends = maps.iter().map(|_| 0).collect();
         Self {
+            queue,
             memory,
             maps,
             ends,
@@ -97,6 +103,7 @@ impl TxRing {
             paused: false,
             stalled: None,
             seen_done: 0,
+            was_restarted: false,
         }
     }
 
@@ -200,7 +207,24 @@ impl TxRing {
         // TDT. On x86 a compiler barrier, stores being in order.
         self.memory.sync();
         #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 4096 descriptors")]
-        regs.write32(Reg::Tdt, self.next as u32);
+        regs.write32(Reg::Tdt(self.queue), self.next as u32);
+    }
+
+    /// Lets frames in again after the transmitter was switched off and on, and rings the doorbell once more.
+    ///
+    /// The device's head stays where it is. Set back to what it has not reported, the device could read a buffer again whose report was
+    /// only late, and which is somebody else's by then.
+    pub(crate) fn resume<R: RegisterIo>(&mut self, regs: &R) {
+        #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 4096 descriptors")]
+        regs.write32(Reg::Tdt(self.queue), self.next as u32);
+        self.stalled = None;
+        self.was_restarted = true;
+        self.paused = false;
+    }
+
+    /// Returns which of the port's queues this is the ring of.
+    pub(crate) fn queue(&self) -> u8 {
+        self.queue
     }
 
     /// Takes back the buffers of frames the device reports as done and gives them to `home`, at most `limit`. Returns how many.
@@ -263,11 +287,15 @@ impl TxRing {
         self.unflushed = 0;
         self.awaited = None;
         self.stalled = None;
+        self.was_restarted = false;
         true
     }
 
     /// Returns whether frames have been in the ring for `limit` without any coming out.
     pub(crate) fn hung(&mut self, now: Instant, limit: core::time::Duration, done: u64) -> bool {
+        if self.used == 0 || done != self.seen_done {
+            self.was_restarted = false;
+        }
         if self.used == 0 || done != self.seen_done || self.stalled.is_none() {
             self.seen_done = done;
             self.stalled = (self.used > 0).then_some(now);
@@ -282,8 +310,8 @@ impl TxRing {
     }
 
     /// Returns where the ring lies.
-    pub(crate) fn place(&self) -> crate::hardware::RingPlace {
-        crate::hardware::RingPlace::of(&self.memory, self.maps.len())
+    pub(crate) fn place(&self) -> RingPlace {
+        RingPlace::of(&self.memory, self.maps.len())
     }
 
     /// Takes the ring apart.

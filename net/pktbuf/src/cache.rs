@@ -16,6 +16,8 @@ pub struct PoolCache {
     /// A stack: the first `len` places are `Some`, the others `None`. As many places as the capacity.
     frames: Box<[Option<&'static mut Frame>]>,
     len: usize,
+    /// See [`lane`](Self::lane).
+    lane: usize,
     /// This cache's line in the census; `None` makes the cache a pass-through (its capacity is then 0).
     slot: Option<&'static CacheSlot>,
 }
@@ -30,7 +32,19 @@ impl PoolCache {
     pub fn new(pool: &'static PacketPool, capacity: usize) -> Self {
         let slot = pool.claim_slot();
         let capacity = if slot.is_some() { capacity } else { 0 };
-        Self { pool, frames: (0..capacity).map(|_| None).collect(), len: 0, slot }
+        Self { pool, frames: (0..capacity).map(|_| None).collect(), len: 0, lane: 0, slot }
+    }
+
+    /// Returns the lane of the thread that owns the cache: a number that it shares with few others, best with none that runs on another
+    /// CPU. An interface with several transmit queues lets each lane send through its own.
+    #[inline]
+    pub fn lane(&self) -> usize {
+        self.lane
+    }
+
+    /// Gives the owning thread its lane; 0 before.
+    pub fn set_lane(&mut self, lane: usize) {
+        self.lane = lane;
     }
 
     /// Takes one frame as a fresh buffer; refills from the pool when empty. `None` (counted by the pool) if the pool

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bus_dma::DmaTag;
-use e1000::{Adapter, Config, DmaStopped, Error, FilterCause, RxRing, TornDown, Variant};
+use e1000::{Adapter, Config, Delivery, DmaStopped, Error, FilterCause, RxRing, TornDown, Variant, Vector};
 use ifnet::{Interface, TxOutcome};
 use pktbuf::{PacketBatch, PacketBuf, PacketPool, PoolCache};
 use wire::MacAddr;
@@ -21,20 +21,38 @@ pub struct Machine {
     pub pool: &'static PacketPool,
     /// The bus.
     pub root: DmaTag,
+    /// What its cards are.
+    pub variant: &'static Variant,
 }
 
 impl Machine {
-    /// Makes a machine with `frames` packet buffers.
+    /// Makes a machine with `frames` packet buffers and 82540EM cards.
     #[must_use]
     pub fn new(frames: usize) -> Self {
+        Self::of(0x100e, frames)
+    }
+
+    /// Makes a machine with `frames` packet buffers and cards with this PCI device id.
+    ///
+    /// # Panics
+    /// If the driver does not know the id.
+    #[must_use]
+    pub fn of(device: u16, frames: usize) -> Self {
         let iommu = Iommu::leak();
-        Self { iommu, pool: PacketPool::leak_for_tests(frames), root: DmaTag::root("pci0", iommu) }
+        let variant = Variant::find(0x8086, device).expect("the part is known");
+        Self { iommu, pool: PacketPool::leak_for_tests(frames), root: DmaTag::root("pci0", iommu), variant }
     }
 
     /// Puts a device on the bus.
     #[must_use]
     pub fn nic(&self, mac: MacAddr) -> Nic {
-        Nic::new(self.iommu, mac)
+        Nic::new(self.iommu, self.variant, mac)
+    }
+
+    /// The configuration of port `number`: [`config`] for this machine's kind of card.
+    #[must_use]
+    pub fn config(&self, number: u8) -> Config {
+        Config { variant: self.variant, ..config(number) }
     }
 
     /// Attaches the driver to a device.
@@ -43,9 +61,15 @@ impl Machine {
     /// Whatever attach says.
     pub fn attach(&self, nic: &Nic, config: Config) -> Result<Bench, Error> {
         let delay: &'static Nic = Box::leak(Box::new(nic.clone()));
+        if config.delivery == Delivery::PerQueue {
+            nic.enable_messages();
+        }
         let attached = Adapter::attach(nic.clone(), &self.root, self.pool, config, delay)?;
         let cache = PoolCache::new(self.pool, 64);
-        Ok(Bench { nic: nic.clone(), adapter: attached.adapter, rx: attached.rx, cache, received: Vec::new() })
+        let mut rings = attached.rx;
+        let second = if rings.len() > 1 { rings.pop() } else { None };
+        let rx = rings.pop().expect("a port has a ring");
+        Ok(Bench { nic: nic.clone(), adapter: attached.adapter, rx, second, cache, received: Vec::new() })
     }
 
     /// Makes a device and a started port on it, with the smallest rings.
@@ -54,7 +78,7 @@ impl Machine {
     /// If that fails.
     #[must_use]
     pub fn port(&self, number: u8) -> Bench {
-        let bench = self.attach(&self.nic(mac(number)), config(number)).expect("a perfect device attaches");
+        let bench = self.attach(&self.nic(mac(number)), self.config(number)).expect("a perfect device attaches");
         bench.adapter.start().expect("a fresh port starts");
         bench
     }
@@ -102,6 +126,12 @@ pub fn frame(number: u8, serial: u32, len: usize) -> Vec<u8> {
     frame
 }
 
+/// Puts the rings of a port together, as teardown wants them.
+#[must_use]
+pub fn rings(first: RxRing, second: Option<RxRing>) -> Vec<RxRing> {
+    [Some(first), second].into_iter().flatten().collect()
+}
+
 /// One port under test.
 #[derive(Debug)]
 pub struct Bench {
@@ -111,6 +141,8 @@ pub struct Bench {
     pub adapter: Arc<Adapter<Nic>>,
     /// Its receive ring: the test is the ithread.
     pub rx: RxRing,
+    /// That of queue 1, if the port has two.
+    pub second: Option<RxRing>,
     /// The ithread's cache.
     pub cache: PoolCache,
     /// Packets handed up and kept.
@@ -124,12 +156,37 @@ impl Bench {
         self.rx.service(&self.adapter, budget, &mut self.cache, |packet| received.push(packet))
     }
 
-    /// Plays interrupt and ithread: as long as the line is asserted, filter, serve until empty, unmask.
+    /// Serves the receive ring of queue 1 once and keeps what comes. Returns the descriptors served.
+    pub fn service_second(&mut self, budget: usize) -> usize {
+        let received = &mut self.received;
+        let Some(ring) = &mut self.second else { return 0 };
+        ring.service(&self.adapter, budget, &mut self.cache, |packet| received.push(packet))
+    }
+
+    /// Plays the interrupt and the ithread of one message.
+    pub fn vector(&mut self, vector: Vector) {
+        if self.adapter.filter_vector(vector) != FilterCause::Schedule {
+            return;
+        }
+        match vector {
+            Vector::Rx(0) => while self.service(32) > 0 {},
+            Vector::Rx(_) => while self.service_second(32) > 0 {},
+            Vector::Tx(queue) => self.adapter.service_sent(queue),
+            Vector::Other => drop(self.adapter.service_link()),
+        }
+        self.adapter.unmask_vector(vector);
+    }
+
+    /// Plays interrupt and ithread: as long as the line is asserted, filter, serve until empty, unmask. The same for messages.
     ///
     /// # Panics
     /// If the line stays asserted.
     pub fn interrupts(&mut self) {
         for _ in 0..10_000 {
+            if let Some(vector) = self.nic.message() {
+                self.vector(vector);
+                continue;
+            }
             if !self.nic.interrupting() {
                 return;
             }
@@ -185,11 +242,11 @@ impl Bench {
     ///
     /// # Panics
     /// If the teardown is refused.
-    pub fn detach(self) -> Result<TornDown, Error> {
+    pub fn detach(mut self) -> Result<TornDown, Error> {
         // A device that is gone says so here already; the ladder goes on.
         let _ = self.adapter.close_ingress();
         let _ = self.adapter.mask_interrupts();
         let proof: DmaStopped = self.adapter.stop_dma()?;
-        Ok(self.adapter.teardown(proof, self.rx).expect("nothing is busy"))
+        Ok(self.adapter.teardown(proof, rings(self.rx, self.second.take())).expect("nothing is busy"))
     }
 }

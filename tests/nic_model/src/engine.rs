@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 
 use e1000::{
     Reg, Stat,
-    desc::{self, RxErrors, RxStatus, RxWriteback, TxCommand, TxStatus},
+    desc::{self, RxErrors, RxLayout, RxStatus, RxWriteback, TxCommand, TxStatus},
     filter::hash,
-    regs::{Cause, RAH_AV, Rctl},
+    regs::{Cause, RAH_AV, RSSRK_WORDS, Rctl},
 };
 use wire::MacAddr;
 
@@ -31,8 +31,8 @@ struct WriteBack {
 pub(crate) struct Engine {
     pub(crate) incoming: VecDeque<Wired>,
     pub(crate) outgoing: VecDeque<Vec<u8>>,
-    /// Octets of the frame being sent so far.
-    partial: Vec<u8>,
+    /// Octets of the frame being sent so far, of each queue.
+    partial: [Vec<u8>; 2],
     late: VecDeque<WriteBack>,
     /// Steps spent on the next descriptor to be sent.
     working: u32,
@@ -52,7 +52,7 @@ impl Engine {
     }
 
     pub(crate) fn reset(&mut self, faults: Faults) {
-        self.partial.clear();
+        self.partial.iter_mut().for_each(Vec::clear);
         if !faults.write_back_after_reset && !faults.runs_after_reset {
             self.late.clear();
         }
@@ -74,7 +74,7 @@ impl Device {
         }
         let wrote = self.write_back_due(memory);
         let received = self.receive_one(memory);
-        let sent = self.send_one(memory);
+        let sent = (0..self.variant.queues).fold(false, |sent, queue| self.send_one(queue, memory) || sent);
         wrote || received || sent || !self.engine.late.is_empty()
     }
 
@@ -112,8 +112,9 @@ impl Device {
             return true;
         }
         let pieces = self.cut(&wired);
-        let (base, length) = self.ring([Reg::Rdbal, Reg::Rdbah, Reg::Rdlen]);
-        let (head, tail) = (self.get(Reg::Rdh), self.get(Reg::Rdt));
+        let queue = self.queue_of(&wired.octets);
+        let (base, length) = self.ring([Reg::Rdbal(queue), Reg::Rdbah(queue), Reg::Rdlen(queue)]);
+        let (head, tail) = (self.get(Reg::Rdh(queue)), self.get(Reg::Rdt(queue)));
         let free = if length == 0 { 0 } else { (tail + length - head) % length };
         if (free as usize) < pieces.len() {
             self.count(Stat::Mpc);
@@ -122,21 +123,45 @@ impl Device {
         }
         let last = pieces.len() - 1;
         for (n, piece) in pieces.iter().enumerate() {
-            let descriptor = base + 16 * u64::from(self.get(Reg::Rdh));
+            let descriptor = base + 16 * u64::from(self.get(Reg::Rdh(queue)));
             let Some(buffer) = memory.read_word(descriptor) else { return true };
             memory.write(buffer, piece);
             let status = if n == last { RxStatus::DD | RxStatus::EOP } else { RxStatus::DD };
             let errors = if n == last { wired.errors } else { RxErrors::empty() };
             let length16 = wired.claimed_length.unwrap_or(u16::try_from(piece.len()).unwrap_or(u16::MAX));
-            self.write_back(memory, descriptor + 8, RxWriteback { length: length16, status, errors }.encode(), false);
-            self.set(Reg::Rdh, (self.get(Reg::Rdh) + 1) % length);
+            if self.layout() == RxLayout::Extended {
+                // The hash and what it was made of lie where the address was.
+                memory.write_word(descriptor, 0x5eed_5eed_0000_0001);
+            }
+            let word = self.layout().encode(RxWriteback { length: length16, status, errors });
+            self.write_back(memory, descriptor + 8, word, false);
+            self.set(Reg::Rdh(queue), (self.get(Reg::Rdh(queue)) + 1) % length);
         }
         self.engine.delivered += 1;
         self.count(Stat::Gprc);
         self.count(Stat::Tpr);
         let low = free as usize - pieces.len() < length as usize / 2;
         self.raise(if low { Cause::RXT0 | Cause::RXDMT0 } else { Cause::RXT0 });
+        if self.messages {
+            self.raise(if queue == 0 { Cause::RXQ0 } else { Cause::RXQ1 });
+        }
         true
+    }
+
+    /// Which receive queue a frame goes to: by a Toeplitz hash of the addresses of an IPv4 packet, if there are several (82574 7.1.11).
+    fn queue_of(&self, frame: &[u8]) -> u8 {
+        let addresses = frame.get(26..34).filter(|_| frame.get(12..14) == Some(&[8, 0]));
+        let Some(addresses) = addresses.filter(|_| self.get(Reg::Mrqc) & 3 == 1) else { return 0 };
+        let key: Vec<u8> = (0..RSSRK_WORDS).flat_map(|word| self.get(Reg::Rssrk(word)).to_le_bytes()).collect();
+        let window = |bit: usize| {
+            let octets = key.get(bit / 8..bit / 8 + 5).map_or([0; 8], |o| [0, 0, 0, o[0], o[1], o[2], o[3], o[4]]);
+            u32::try_from(u64::from_be_bytes(octets) >> (8 - bit % 8) & 0xffff_ffff).unwrap_or(0)
+        };
+        let is_set = |bit: &usize| addresses.get(bit / 8).is_some_and(|octet| octet & 0x80 >> (bit % 8) != 0);
+        let hash = (0..64).filter(is_set).map(window).fold(0, |hash, window| hash ^ window);
+        let [entry, ..] = (hash & 0x7f).to_le_bytes();
+        let word = self.get(Reg::Reta(entry / 4)).to_le_bytes();
+        word.get(usize::from(entry % 4)).map_or(0, |entry| entry >> 7)
     }
 
     /// Cuts a frame into what goes into each descriptor.
@@ -169,11 +194,10 @@ impl Device {
             && high & 0xffff == u32::from_le_bytes([e, f, 0, 0])
     }
 
-    fn send_one(&mut self, memory: &Iommu) -> bool {
-        let (base, length) = self.ring([Reg::Tdbal, Reg::Tdbah, Reg::Tdlen]);
-        let (head, tail) = (self.get(Reg::Tdh), self.get(Reg::Tdt));
+    fn send_one(&mut self, queue: u8, memory: &Iommu) -> bool {
+        let (base, length) = self.ring([Reg::Tdbal(queue), Reg::Tdbah(queue), Reg::Tdlen(queue)]);
+        let (head, tail) = (self.get(Reg::Tdh(queue)), self.get(Reg::Tdt(queue)));
         if !self.transmitting() || length == 0 || head == tail {
-            self.engine.working = 0;
             return false;
         }
         if self.engine.working < self.faults.slow_transmit {
@@ -187,9 +211,10 @@ impl Device {
         };
         let (octets, command) = desc::tx_decode(word);
         let Some(piece) = memory.read(buffer, usize::from(octets)) else { return false };
-        self.engine.partial.extend(piece);
+        let place = usize::from(queue != 0);
+        self.engine.partial[place].extend(piece);
         if command.contains(TxCommand::EOP) {
-            let frame = std::mem::take(&mut self.engine.partial);
+            let frame = std::mem::take(&mut self.engine.partial[place]);
             self.engine.runts += u64::from(frame.len() < 60);
             self.engine.outgoing.push_back(frame);
             self.count(Stat::Gptc);
@@ -198,8 +223,11 @@ impl Device {
         if command.contains(TxCommand::RS) {
             self.write_back(memory, descriptor + 8, desc::tx_written_back(word, TxStatus::DD), true);
             self.raise(Cause::TXDW);
+            if self.messages {
+                self.raise(if queue == 0 { Cause::TXQ0 } else { Cause::TXQ1 });
+            }
         }
-        self.set(Reg::Tdh, (head + 1) % length);
+        self.set(Reg::Tdh(queue), (head + 1) % length);
         true
     }
 }

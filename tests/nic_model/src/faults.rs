@@ -13,6 +13,8 @@ pub struct Faults {
     pub slow_transmit: u32,
     /// The transmitter is stuck until the next reset.
     pub transmit_stuck: bool,
+    /// The transmitter is stuck until it is switched off.
+    pub transmit_stalled: bool,
     /// CTRL.RST never clears, resets nothing, and the engine keeps running.
     pub never_resets: bool,
     /// CTRL.RST clears and registers reset, but write-backs that were under way still happen.

@@ -17,7 +17,7 @@ mod iommu;
 mod nic;
 mod registers;
 
-pub use bench::{Bench, Machine, config, frame, mac};
+pub use bench::{Bench, Machine, config, frame, mac, rings};
 pub use faults::Faults;
 pub use iommu::{Iommu, Violation};
 pub use nic::{Nic, Wired};

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use e1000::{
-    Delay, Reg, RegisterIo,
+    Delay, Reg, RegisterIo, Variant, Vector,
     desc::RxErrors,
     regs::{Cause, Status},
 };
@@ -46,11 +46,22 @@ pub struct Nic {
 }
 
 impl Nic {
-    /// Makes a device with `mac` in its EEPROM, link up, on the bus of `memory`. Not reset yet: everything is enabled,
-    /// as a careless boot loader leaves it.
+    /// Makes a device of a kind with `mac` in its EEPROM, link up, on the bus of `memory`. Not reset yet: everything is
+    /// enabled, as a careless boot loader leaves it.
     #[must_use]
-    pub fn new(memory: &'static Iommu, mac: MacAddr) -> Self {
-        Self { device: Arc::new(Mutex::new(Device::new(mac))), memory }
+    pub fn new(memory: &'static Iommu, variant: &'static Variant, mac: MacAddr) -> Self {
+        Self { device: Arc::new(Mutex::new(Device::new(variant, mac))), memory }
+    }
+
+    /// Enables MSI-X in the configuration space: from now on there is a message for each vector, and no line.
+    pub fn enable_messages(&self) {
+        self.device().messages = true;
+    }
+
+    /// Takes the message of a vector that has something to say.
+    #[must_use]
+    pub fn message(&self) -> Option<Vector> {
+        self.device().take_message()
     }
 
     fn device(&self) -> MutexGuard<'_, Device> {

@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 
 use e1000::{
-    Reg, Stat,
-    regs::{Cause, Ctrl, MASKABLE, RAH_AV, Rctl, Status, Tctl},
+    Reg, Stat, Variant, Vector,
+    desc::RxLayout,
+    regs::{Cause, Ctrl, EECD_AUTO_RD, MASKABLE, RAH_AV, RFCTL_EXTEN, Rctl, Status, Tctl},
 };
 use wire::MacAddr;
 
@@ -15,6 +16,9 @@ use crate::{engine::Engine, faults::Faults};
 /// The state of the device.
 #[derive(Debug)]
 pub(crate) struct Device {
+    pub(crate) variant: &'static Variant,
+    /// MSI-X is enabled in the configuration space: each cause of a queue is raised by itself.
+    pub(crate) messages: bool,
     /// Plain registers, by offset.
     plain: HashMap<u32, u32>,
     pub(crate) icr: u32,
@@ -35,9 +39,11 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    pub(crate) fn new(mac: MacAddr) -> Self {
+    pub(crate) fn new(variant: &'static Variant, mac: MacAddr) -> Self {
         let [a, b, c, d, e, f] = mac.octets();
         let mut device = Self {
+            variant,
+            messages: false,
             plain: HashMap::new(),
             icr: 0,
             ims: 0,
@@ -72,6 +78,32 @@ impl Device {
         let absent = self.faults.address_not_preloaded;
         self.set(Reg::Ral(0), if absent { 0 } else { a | b << 16 });
         self.set(Reg::Rah(0), if absent { 0 } else { c | RAH_AV });
+        self.set(Reg::Eecd, EECD_AUTO_RD);
+    }
+
+    /// The layout in which receive descriptors are written back.
+    pub(crate) fn layout(&self) -> RxLayout {
+        if self.get(Reg::Rfctl) & RFCTL_EXTEN != 0 { RxLayout::Extended } else { RxLayout::Legacy }
+    }
+
+    /// Sends the message of one cause that is pending and unmasked, which clears it if EIAC says so (82574 7.4.2).
+    pub(crate) fn take_message(&mut self) -> Option<Vector> {
+        if self.faults.gone || !self.messages {
+            return None;
+        }
+        let causes = [
+            (Cause::RXQ0, Vector::Rx(0)),
+            (Cause::RXQ1, Vector::Rx(1)),
+            (Cause::TXQ0, Vector::Tx(0)),
+            (Cause::TXQ1, Vector::Tx(1)),
+            (Cause::OTHER, Vector::Other),
+        ];
+        let pending = self.icr & self.ims;
+        let (cause, vector) = causes.into_iter().find(|(cause, _)| pending & cause.bits() != 0)?;
+        let entry = self.get(Reg::Ivar) >> (4 * u32::from(vector.message()));
+        assert_eq!(entry & 0xf, 8 | u32::from(vector.message()), "the entry of {vector} in IVAR");
+        self.icr &= !(cause.bits() & self.get(Reg::Eiac));
+        Some(vector)
     }
 
     /// Counts an access; returns whether the device still answers.
@@ -139,12 +171,20 @@ impl Device {
             Reg::Eerd => self.write_eerd(value),
             Reg::Status | Reg::Stat(_) => {}
             Reg::Rctl if self.faults.receives_after_stop => self.set(reg, value | self.get(reg) & Rctl::EN.bits()),
-            Reg::Tctl if self.faults.sends_after_stop => self.set(reg, value | self.get(reg) & Tctl::EN.bits()),
+            Reg::Tctl => self.write_tctl(value),
             // Ring pointers have 16 bits; lengths are multiples of 128 octets.
-            Reg::Rdh | Reg::Rdt | Reg::Tdh | Reg::Tdt => self.set(reg, value & 0xffff),
-            Reg::Rdlen | Reg::Tdlen => self.set(reg, value & 0x000f_ff80),
+            Reg::Rdh(_) | Reg::Rdt(_) | Reg::Tdh(_) | Reg::Tdt(_) => self.set(reg, value & 0xffff),
+            Reg::Rdlen(_) | Reg::Tdlen(_) => self.set(reg, value & 0x000f_ff80),
             _ => self.set(reg, value),
         }
+    }
+
+    fn write_tctl(&mut self, value: u32) {
+        let kept = if self.faults.sends_after_stop { self.get(Reg::Tctl) & Tctl::EN.bits() } else { 0 };
+        if value & Tctl::EN.bits() == 0 {
+            self.faults.transmit_stalled = false;
+        }
+        self.set(Reg::Tctl, value | kept);
     }
 
     fn write_ctrl(&mut self, value: u32) {
@@ -166,15 +206,16 @@ impl Device {
             self.set(Reg::Rctl, Rctl::EN.bits());
         }
         (self.icr, self.ims, self.reset_reads) = (0, 0, 2);
-        self.faults.transmit_stuck = false;
+        (self.faults.transmit_stuck, self.faults.transmit_stalled) = (false, false);
         self.preload_address();
     }
 
     fn write_eerd(&mut self, value: u32) {
-        let word = (value >> 8 & 0xff) as usize;
+        let layout = self.variant.eerd;
+        let word = (value >> layout.address_shift & 0xff) as usize;
         let data = self.eeprom.get(word).copied().map_or(0xffff, u32::from);
-        let done = if self.faults.eeprom_dead { 0 } else { 1 << 4 };
-        self.set(Reg::Eerd, value & !1 | data << 16 | done);
+        let done = if self.faults.eeprom_dead { 0 } else { layout.done };
+        self.set(Reg::Eerd, data << 16 | done);
     }
 
     pub(crate) fn count(&mut self, stat: Stat) {
@@ -184,11 +225,14 @@ impl Device {
 
     pub(crate) fn raise(&mut self, causes: Cause) {
         self.icr |= causes.bits();
+        if self.messages && causes.contains(Cause::LSC) {
+            self.icr |= Cause::OTHER.bits();
+        }
     }
 
     /// The level of INTA#, as it arrives at the interrupt controller.
     pub(crate) fn asserted(&mut self) -> bool {
-        if self.faults.gone {
+        if self.faults.gone || self.messages {
             return false;
         }
         let asserted = self.icr & self.ims != 0;
@@ -211,6 +255,6 @@ impl Device {
     }
 
     pub(crate) fn transmitting(&self) -> bool {
-        self.get(Reg::Tctl) & Tctl::EN.bits() != 0 && !self.faults.transmit_stuck
+        self.get(Reg::Tctl) & Tctl::EN.bits() != 0 && !self.faults.transmit_stuck && !self.faults.transmit_stalled
     }
 }

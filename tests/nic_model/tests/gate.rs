@@ -35,7 +35,7 @@ fn a_frame_meets_the_stop_and_is_in_the_ring_or_refused() {
         let proof = bench.adapter.stop_dma().expect("a good device stops");
         // The proof says that nobody is in the ring any more, nor ever will be: it may be taken apart at once.
         let Bench { adapter, rx, cache, .. } = bench;
-        let torn_down = adapter.teardown(proof, rx).expect("nothing is busy");
+        let torn_down = adapter.teardown(proof, vec![rx]).expect("nothing is busy");
         match other.join().expect("the sender ends well") {
             Ok(()) => assert!(torn_down.tx_buffers <= 1, "sent, or given back by the teardown"),
             Err(why) => assert_eq!((why, torn_down.tx_buffers), (TxRefusal::NotRunning, 0)),
@@ -52,12 +52,12 @@ fn after_the_proof_nobody_rings_the_doorbell() {
         let mut bench = machine.port(0);
         let other = sender(&mut bench);
         let proof = bench.adapter.stop_dma().expect("a good device stops");
-        let rung = bench.nic.writes(Reg::Tdt);
+        let rung = bench.nic.writes(Reg::Tdt(0));
         let taken = other.join().expect("the sender ends well").is_ok();
-        assert_eq!(bench.nic.writes(Reg::Tdt), rung, "a sender was still in the ring");
+        assert_eq!(bench.nic.writes(Reg::Tdt(0)), rung, "a sender was still in the ring");
         assert_eq!(bench.adapter.statistics().tx_packets, u64::from(taken));
         let Bench { adapter, rx, cache, .. } = bench;
-        adapter.teardown(proof, rx).expect("nothing is busy");
+        adapter.teardown(proof, vec![rx]).expect("nothing is busy");
         drop(cache);
         machine.assert_empty();
     });

@@ -21,7 +21,7 @@ fn acknowledging(number: u8) -> Config {
 
 #[test]
 fn an_interrupt_on_its_way_arrives_though_it_was_masked_meanwhile_and_is_nobodys() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let bench = port_with(&machine, |faults| faults.late_interrupt = 3);
     bench.nic.raise(Cause::RXT0);
     assert!(!bench.nic.interrupting(), "it is on its way");
@@ -34,7 +34,7 @@ fn an_interrupt_on_its_way_arrives_though_it_was_masked_meanwhile_and_is_nobodys
 
 #[test]
 fn spurious_causes_wake_the_thread_for_nothing_and_end() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = port_with(&machine, |faults| faults.spurious_causes = 2);
     assert_eq!(
         [(); 3].map(|()| bench.adapter.filter()),
@@ -45,7 +45,7 @@ fn spurious_causes_wake_the_thread_for_nothing_and_end() {
 
 #[test]
 fn a_receiver_that_ignores_its_stop_is_ended_by_the_reset() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let bench = port_with(&machine, |faults| faults.receives_after_stop = true);
     bench.adapter.close_ingress().unwrap();
     bench.nic.inject(frame(0, 1, 100));
@@ -61,7 +61,7 @@ fn a_receiver_that_ignores_its_stop_is_ended_by_the_reset() {
 
 #[test]
 fn a_transmitter_that_ignores_its_stop_completes_what_was_queued_and_is_ended_by_the_reset() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = port_with(&machine, |faults| (faults.sends_after_stop, faults.late_completion) = (true, 5));
     assert_eq!(bench.send(&frame(9, 1, 100)), TxOutcome::all(1));
     bench.adapter.regs().write32(Reg::Tctl, 0);
@@ -77,7 +77,7 @@ fn a_transmitter_that_ignores_its_stop_completes_what_was_queued_and_is_ended_by
 
 #[test]
 fn a_master_disable_that_is_never_acknowledged_gives_no_proof_and_one_that_is_does() {
-    let machine = Machine::new(600);
+    let machine = crate::machine(600);
     for (stuck, expected) in [(true, Some(Error::MasterPending)), (false, None)] {
         let nic = machine.nic(nic_model::mac(0));
         let bench = machine.attach(&nic, acknowledging(0)).unwrap();
@@ -91,7 +91,7 @@ fn a_master_disable_that_is_never_acknowledged_gives_no_proof_and_one_that_is_do
 #[test]
 fn a_device_that_leaves_the_bus_at_any_access_is_noticed_or_was_done_with() {
     for access in 1..40 {
-        let machine = Machine::new(300);
+        let machine = crate::machine(300);
         let mut bench = port_with(&machine, |faults| faults.gone_after = access);
         let _ = bench.send(&frame(9, 1, 100));
         let (adapter, nic) = (bench.adapter.clone(), bench.nic.clone());
@@ -107,7 +107,7 @@ fn a_device_that_leaves_the_bus_at_any_access_is_noticed_or_was_done_with() {
 
 #[test]
 fn without_bus_mastering_a_device_reaches_no_memory_and_some_keep_it() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let bench = machine.port(0);
     bench.nic.set_faults(|faults| faults.bus_master_stuck = true);
     assert!(!bench.nic.set_bus_master(false) && bench.nic.is_bus_master());
@@ -120,7 +120,7 @@ fn without_bus_mastering_a_device_reaches_no_memory_and_some_keep_it() {
 
 #[test]
 fn a_slow_transmitter_takes_its_time_for_each_frame() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = port_with(&machine, |faults| faults.slow_transmit = 4);
     (0..2).for_each(|serial| assert_eq!(bench.send(&frame(9, serial, 100)), TxOutcome::all(1)));
     let sent = [(); 10].map(|()| {

@@ -121,7 +121,7 @@ proptest! {
         frames in 100..500_usize,
         actions in prop::collection::vec(action(), 1..60),
     ) {
-        let machine = Machine::new(frames);
+        let machine = crate::machine(frames);
         let bench = machine.port(0);
         let mut history = History { machine, bench, clock: 0, injected: 0 };
         for action in &actions {
@@ -148,7 +148,7 @@ proptest! {
 
 #[test]
 fn device_ithread_senders_and_timer_in_parallel_lose_nothing_at_shutdown() {
-    let machine = Machine::new(1000);
+    let machine = crate::machine(1000);
     let (a, b) = (machine.port(0), machine.port(1));
     let adapters = [Arc::clone(&a.adapter), Arc::clone(&b.adapter)];
     let nics = [a.nic.clone(), b.nic.clone()];
@@ -234,7 +234,7 @@ fn device_ithread_senders_and_timer_in_parallel_lose_nothing_at_shutdown() {
 #[test]
 fn stopping_in_the_middle_of_a_flood_never_lets_the_device_into_freed_memory() {
     for _ in 0..20 {
-        let machine = Machine::new(400);
+        let machine = crate::machine(400);
         let mut bench = machine.port(0);
         let stop = Arc::new(AtomicBool::new(false));
         let device = bench.nic.spawn(Arc::clone(&stop));

@@ -5,7 +5,7 @@ use core::time::Duration;
 use e1000::{Phase, ReceiveFilter, Reg, regs::Status};
 use ifnet::{Interface, TxOutcome, TxRefusal};
 use ksync::time::Instant;
-use nic_model::{Bench, Machine, frame};
+use nic_model::{Bench, frame};
 use pktbuf::PacketBatch;
 use wire::MacAddr;
 
@@ -20,15 +20,15 @@ fn batch(bench: &mut Bench, serials: impl Iterator<Item = u32>) -> PacketBatch {
 
 #[test]
 fn thousands_of_frames_wrap_around_in_order_with_one_doorbell_per_batch() {
-    let machine = Machine::new(400);
+    let machine = crate::machine(400);
     let mut bench = machine.port(0);
     let mut serial = 0;
     for round in 0..400_u32 {
         let size = round % 64 + 1;
         let mut batch = batch(&mut bench, serial..serial + size);
-        let doorbells = bench.nic.writes(Reg::Tdt);
+        let doorbells = bench.nic.writes(Reg::Tdt(0));
         assert_eq!(bench.transmit(&mut batch), TxOutcome::all(size));
-        assert_eq!(bench.nic.writes(Reg::Tdt), doorbells + 1);
+        assert_eq!(bench.nic.writes(Reg::Tdt(0)), doorbells + 1);
         bench.nic.settle();
         for sent in bench.nic.all_sent() {
             assert_eq!(sent, frame(9, serial, sent.len()));
@@ -44,7 +44,7 @@ fn thousands_of_frames_wrap_around_in_order_with_one_doorbell_per_batch() {
 
 #[test]
 fn short_frames_are_padded_with_zeros_to_sixty_octets() {
-    let machine = Machine::new(200);
+    let machine = crate::machine(200);
     let mut bench = machine.port(0);
     for len in [14, 18, 42, 59, 60, 61] {
         let octets = &frame(9, 0xffff_ffff, 80)[..len];
@@ -61,7 +61,7 @@ fn short_frames_are_padded_with_zeros_to_sixty_octets() {
 
 #[test]
 fn what_is_no_frame_or_too_long_never_reaches_the_wire() {
-    let machine = Machine::new(200);
+    let machine = crate::machine(200);
     let mut bench = machine.port(0);
     assert_eq!(bench.send(&[0; 13]), TxOutcome::all(1));
     assert_eq!(bench.send(&[]), TxOutcome::all(1));
@@ -77,7 +77,7 @@ fn what_is_no_frame_or_too_long_never_reaches_the_wire() {
 
 #[test]
 fn a_frame_too_long_in_the_middle_stops_the_batch_at_itself() {
-    let machine = Machine::new(200);
+    let machine = crate::machine(200);
     let mut bench = machine.port(0);
     let mut batch = PacketBatch::new();
     for len in [100, 1600, 200] {
@@ -95,7 +95,7 @@ fn a_frame_too_long_in_the_middle_stops_the_batch_at_itself() {
 
 #[test]
 fn a_full_ring_refuses_the_rest_in_order_and_takes_it_when_there_is_room() {
-    let machine = Machine::new(400);
+    let machine = crate::machine(400);
     let mut bench = machine.port(0);
     let mut first = batch(&mut bench, 0..64);
     let mut second = batch(&mut bench, 64..128);
@@ -119,7 +119,7 @@ fn a_full_ring_refuses_the_rest_in_order_and_takes_it_when_there_is_room() {
 
 #[test]
 fn finished_buffers_come_home_without_any_interrupt_or_further_traffic() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     let mut batch = batch(&mut bench, 0..50);
     assert_eq!(bench.transmit(&mut batch), TxOutcome::all(50));
@@ -133,7 +133,7 @@ fn finished_buffers_come_home_without_any_interrupt_or_further_traffic() {
 
 #[test]
 fn late_write_backs_keep_buffers_until_the_device_says_done() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     bench.nic.set_faults(|faults| faults.late_write_back = 20);
     for serial in 0..500 {
@@ -151,7 +151,7 @@ fn late_write_backs_keep_buffers_until_the_device_says_done() {
 
 #[test]
 fn without_carrier_frames_are_refused_as_link_down() {
-    let machine = Machine::new(200);
+    let machine = crate::machine(200);
     let mut bench = machine.port(0);
     bench.nic.set_link(Status::empty());
     bench.interrupts();
@@ -165,8 +165,8 @@ fn without_carrier_frames_are_refused_as_link_down() {
 
 #[test]
 fn a_port_that_is_not_started_does_not_send() {
-    let machine = Machine::new(200);
-    let mut bench = machine.attach(&machine.nic(nic_model::mac(0)), nic_model::config(0)).unwrap();
+    let machine = crate::machine(200);
+    let mut bench = machine.attach(&machine.nic(nic_model::mac(0)), crate::config(0)).unwrap();
     assert_eq!(bench.send(&frame(9, 1, 60)), TxOutcome::refused(0, TxRefusal::NotRunning));
     bench.detach().unwrap();
     machine.assert_empty();
@@ -180,7 +180,7 @@ fn ticks(bench: &Bench, from: u64, to: u64) -> Vec<String> {
 
 #[test]
 fn the_watchdog_resets_a_stuck_transmitter_and_traffic_goes_on() {
-    let machine = Machine::new(400);
+    let machine = crate::machine(400);
     let mut bench = machine.port(0);
     let group = MacAddr([1, 0, 0x5e, 0, 0, 5]);
     bench.adapter.set_filter(ReceiveFilter { groups: vec![group], ..ReceiveFilter::default() });
@@ -190,7 +190,8 @@ fn the_watchdog_resets_a_stuck_transmitter_and_traffic_goes_on() {
     let mut stuck = batch(&mut bench, 0..20);
     assert_eq!(bench.transmit(&mut stuck), TxOutcome::all(20));
     let messages = ticks(&bench, 10, 30);
-    assert_eq!(messages, ["Watchdog timeout (TX: 0 desc avail: 59 pidx: 20) -- resetting"]);
+    let hang = "Watchdog timeout (TX: 0 desc avail: 59 pidx: 20) --";
+    assert_eq!(messages, [format!("{hang} restarting the ring"), format!("{hang} resetting")]);
     // The ithread resets; what had been received before is not lost.
     assert_eq!(bench.service(64), 10);
     assert_eq!(bench.received.len(), 10);
@@ -199,6 +200,7 @@ fn the_watchdog_resets_a_stuck_transmitter_and_traffic_goes_on() {
     assert_eq!((statistics.watchdog_resets, statistics.tx_discarded), (1, 20));
     bench.received.clear();
     // Both directions work again, filters included.
+    assert_eq!((bench.adapter.ring_restarts(), bench.adapter.tick(Instant::from_secs(30)).recovering), (1, false));
     bench.adapter.unmask();
     let mut after = batch(&mut bench, 100..164);
     assert_eq!(bench.transmit(&mut after), TxOutcome::all(64));
@@ -213,8 +215,42 @@ fn the_watchdog_resets_a_stuck_transmitter_and_traffic_goes_on() {
 }
 
 #[test]
+fn a_transmitter_that_only_stalled_goes_on_with_its_ring_and_reception_notices_nothing() {
+    let machine = crate::machine(400);
+    let mut bench = machine.port(0);
+    // Somewhere in the ring, with some frames reported and some not.
+    for round in 0..3 {
+        let mut some = batch(&mut bench, 0..30 + round);
+        let _ = bench.transmit(&mut some);
+        bench.nic.settle();
+    }
+    let _ = bench.nic.all_sent();
+    bench.nic.set_faults(|faults| faults.transmit_stalled = true);
+    let mut stalled = batch(&mut bench, 100..120);
+    assert_eq!(bench.transmit(&mut stalled), TxOutcome::all(20));
+    let receptions = bench.nic.writes(Reg::Rctl);
+    assert!(ticks(&bench, 10, 16).concat().ends_with("-- restarting the ring"));
+    (0..10).for_each(|serial| bench.nic.inject(frame(0, serial, 100)));
+    bench.settle();
+    let sent = bench.nic.all_sent();
+    assert_eq!(sent, (100..120).map(|serial| frame(9, serial, 60 + serial as usize % 1400)).collect::<Vec<_>>());
+    assert_eq!((bench.received.len(), bench.nic.resets(), bench.nic.writes(Reg::Rctl)), (10, 1, receptions));
+    assert!(bench.adapter.tx_idle(), "all are reported");
+    let statistics = bench.adapter.statistics();
+    assert_eq!((statistics.watchdog_resets, statistics.tx_discarded), (0, 0));
+    // Having made progress, it is given a second chance again.
+    bench.nic.set_faults(|faults| faults.transmit_stalled = true);
+    let _ = bench.send(&frame(9, 1, 60));
+    assert!(ticks(&bench, 20, 26).concat().ends_with("-- restarting the ring"));
+    bench.received.clear();
+    bench.nic.settle();
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
 fn slow_progress_pause_frames_and_a_dead_link_are_no_hang() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     let mut frames = batch(&mut bench, 0..8);
     assert_eq!(bench.transmit(&mut frames), TxOutcome::all(8));
@@ -233,12 +269,12 @@ fn slow_progress_pause_frames_and_a_dead_link_are_no_hang() {
 
 #[test]
 fn a_reset_that_fails_in_recovery_frees_nothing_and_stops_the_port() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     bench.nic.set_faults(|faults| faults.transmit_stuck = true);
     let mut frames = batch(&mut bench, 0..8);
     assert_eq!(bench.transmit(&mut frames), TxOutcome::all(8));
-    assert_eq!(ticks(&bench, 0, 10).len(), 1);
+    assert_eq!(ticks(&bench, 0, 20).len(), 2);
     bench.nic.set_faults(|faults| faults.never_resets = true);
     assert_eq!(bench.service(64), 0);
     assert_eq!(bench.adapter.phase(), Phase::Failed);
@@ -251,8 +287,8 @@ fn a_reset_that_fails_in_recovery_frees_nothing_and_stops_the_port() {
 
 #[test]
 fn the_watchdog_waits_as_long_as_configured() {
-    let machine = Machine::new(300);
-    let mut config = nic_model::config(0);
+    let machine = crate::machine(300);
+    let mut config = crate::config(0);
     config.watchdog = Duration::from_secs(2);
     let mut bench = machine.attach(&machine.nic(nic_model::mac(0)), config).unwrap();
     bench.adapter.start().unwrap();
@@ -265,16 +301,16 @@ fn the_watchdog_waits_as_long_as_configured() {
 
 #[test]
 fn a_view_of_the_ring_shows_where_driver_and_device_stand() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     let mut batch = batch(&mut bench, 0..30);
     assert_eq!(bench.transmit(&mut batch), TxOutcome::all(30));
-    let look = bench.adapter.look_at_tx().unwrap().expect("the ring is there");
+    let look = bench.adapter.look_at_tx(0).unwrap().expect("the ring is there");
     assert_eq!((look.clean, look.used, look.next, look.unflushed, look.paused), (0, 30, 30, 0, false));
     assert_eq!((look.device.tail, look.device.owned()), (Some(30), look.device.head.map(|head| 30 - head)));
     bench.nic.settle();
     assert!(bench.adapter.tx_idle());
-    let look = bench.adapter.look_at_tx().unwrap().expect("the ring is there");
+    let look = bench.adapter.look_at_tx(0).unwrap().expect("the ring is there");
     assert_eq!((look.clean, look.used, look.device.owned()), (30, 0, Some(0)));
     bench.detach().unwrap();
 }

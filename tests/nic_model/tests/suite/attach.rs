@@ -5,21 +5,21 @@ use e1000::{
     regs::{Rctl, Status, Tctl},
 };
 use ifnet::Interface;
-use nic_model::{Machine, config, mac};
+use nic_model::mac;
 use wire::MacAddr;
 
 #[test]
 fn attach_reads_the_address_resets_the_device_and_leaves_it_masked_and_deaf() {
-    let machine = Machine::new(200);
+    let machine = crate::machine(200);
     let nic = machine.nic(mac(3));
-    let bench = machine.attach(&nic, config(3)).unwrap();
+    let bench = machine.attach(&nic, crate::config(3)).unwrap();
     assert_eq!(bench.adapter.mac(), mac(3));
     assert_eq!(bench.adapter.name(), "em3");
     assert_eq!(bench.adapter.phase(), Phase::Attached);
     assert_eq!((nic.resets(), nic.peek(Reg::Ims)), (1, 0));
     assert_eq!(nic.peek(Reg::Rctl) & Rctl::EN.bits(), 0);
     assert_eq!(nic.peek(Reg::Tctl) & Tctl::EN.bits(), 0);
-    assert_eq!((nic.peek(Reg::Rdt), nic.peek(Reg::Rdlen)), (79, 80 * 16));
+    assert_eq!((nic.peek(Reg::Rdt(0)), nic.peek(Reg::Rdlen(0))), (79, 80 * 16));
     assert_eq!(bench.rx.buffers(), 80);
     bench.detach().unwrap();
     machine.assert_empty();
@@ -27,12 +27,12 @@ fn attach_reads_the_address_resets_the_device_and_leaves_it_masked_and_deaf() {
 
 #[test]
 fn start_writes_rctl_once_and_unmasks() {
-    let machine = Machine::new(200);
+    let machine = crate::machine(200);
     let nic = machine.nic(mac(0));
     // The first attach finds the receiver as a boot loader left it, the second one finds it off and leaves it alone.
-    machine.attach(&nic, config(0)).unwrap().detach().unwrap();
+    machine.attach(&nic, crate::config(0)).unwrap().detach().unwrap();
     let before = nic.writes(Reg::Rctl);
-    let bench = machine.attach(&nic, config(0)).unwrap();
+    let bench = machine.attach(&nic, crate::config(0)).unwrap();
     bench.adapter.start().unwrap();
     assert_eq!(bench.nic.writes(Reg::Rctl), before + 1, "each write stops reception for a second on QEMU");
     assert_ne!(bench.nic.peek(Reg::Ims), 0);
@@ -45,51 +45,51 @@ fn start_writes_rctl_once_and_unmasks() {
 
 #[test]
 fn a_dead_eeprom_falls_back_to_the_preloaded_address() {
-    let machine = Machine::new(200);
+    let machine = crate::machine(200);
     let nic = machine.nic(mac(9));
     nic.set_faults(|faults| faults.eeprom_dead = true);
-    let bench = machine.attach(&nic, config(9)).unwrap();
+    let bench = machine.attach(&nic, crate::config(9)).unwrap();
     assert_eq!(bench.adapter.mac(), mac(9));
     bench.detach().unwrap();
 }
 
 #[test]
 fn without_any_address_attach_says_what_is_wrong() {
-    let machine = Machine::new(200);
+    let machine = crate::machine(200);
     let nic = machine.nic(mac(9));
     nic.set_faults(|faults| (faults.eeprom_dead, faults.address_not_preloaded) = (true, true));
-    assert_eq!(machine.attach(&nic, config(9)).unwrap_err(), Error::EepromTimeout);
+    assert_eq!(machine.attach(&nic, crate::config(9)).unwrap_err(), Error::EepromTimeout);
     nic.set_faults(|faults| faults.eeprom_dead = false);
     for bad in [MacAddr::BROADCAST, MacAddr::ZERO, MacAddr([1, 0, 0x5e, 0, 0, 1])] {
         nic.set_eeprom(bad);
-        assert_eq!(machine.attach(&nic, config(9)).unwrap_err(), Error::InvalidMac, "{bad}");
+        assert_eq!(machine.attach(&nic, crate::config(9)).unwrap_err(), Error::InvalidMac, "{bad}");
     }
     machine.assert_empty();
 }
 
 #[test]
 fn a_device_that_does_not_reset_or_is_gone_is_refused() {
-    let machine = Machine::new(200);
+    let machine = crate::machine(200);
     let nic = machine.nic(mac(1));
     nic.set_faults(|faults| faults.never_resets = true);
-    assert_eq!(machine.attach(&nic, config(1)).unwrap_err(), Error::ResetTimeout);
+    assert_eq!(machine.attach(&nic, crate::config(1)).unwrap_err(), Error::ResetTimeout);
     nic.set_faults(|faults| faults.gone = true);
-    assert_eq!(machine.attach(&nic, config(1)).unwrap_err(), Error::Gone);
+    assert_eq!(machine.attach(&nic, crate::config(1)).unwrap_err(), Error::Gone);
     machine.assert_empty();
 }
 
 #[test]
 fn impossible_configurations_are_refused_before_the_device_is_touched() {
-    let machine = Machine::new(200);
+    let machine = crate::machine(200);
     let nic = machine.nic(mac(1));
     for length in [0, 72, 84, 4104] {
-        let (mut rx, mut tx) = (config(1), config(1));
+        let (mut rx, mut tx) = (crate::config(1), crate::config(1));
         (rx.rx_descriptors, tx.tx_descriptors) = (length, length);
         assert_eq!(machine.attach(&nic, rx).unwrap_err(), Error::RingLength);
         assert_eq!(machine.attach(&nic, tx).unwrap_err(), Error::RingLength);
     }
     for mtu in [0, 67, 1501, u16::MAX] {
-        let mut config = config(1);
+        let mut config = crate::config(1);
         config.mtu = mtu;
         assert_eq!(machine.attach(&nic, config).unwrap_err(), Error::Mtu);
     }
@@ -99,21 +99,21 @@ fn impossible_configurations_are_refused_before_the_device_is_touched() {
 #[test]
 fn whatever_fails_in_attach_everything_made_before_is_undone() {
     for allocations in 0..2 {
-        let machine = Machine::new(200);
+        let machine = crate::machine(200);
         machine.iommu.fail_allocations_after(allocations);
         let nic = machine.nic(mac(1));
-        assert_eq!(machine.attach(&nic, config(1)).unwrap_err(), Error::NoDmaMemory);
+        assert_eq!(machine.attach(&nic, crate::config(1)).unwrap_err(), Error::NoDmaMemory);
         machine.assert_empty();
     }
-    let machine = Machine::new(79);
+    let machine = crate::machine(79);
     let nic = machine.nic(mac(1));
-    assert_eq!(machine.attach(&nic, config(1)).unwrap_err(), Error::NoBuffers);
+    assert_eq!(machine.attach(&nic, crate::config(1)).unwrap_err(), Error::NoBuffers);
     machine.assert_empty();
 }
 
 #[test]
 fn link_changes_are_noticed_by_interrupt_and_counted() {
-    let machine = Machine::new(200);
+    let machine = crate::machine(200);
     let mut bench = machine.port(0);
     let counted = bench.adapter.statistics().link_changes;
     bench.nic.set_link(Status::empty());
@@ -132,7 +132,7 @@ fn link_changes_are_noticed_by_interrupt_and_counted() {
 
 #[test]
 fn a_link_change_without_interrupt_is_noticed_by_the_tick() {
-    let machine = Machine::new(200);
+    let machine = crate::machine(200);
     let bench = machine.port(0);
     bench.nic.set_link(Status::empty());
     let report = bench.adapter.tick(ksync::time::Instant::ZERO);

@@ -2,12 +2,12 @@
 
 use e1000::{Ledger, Reg, desc::RxErrors};
 use ifnet::{Interface, TxOutcome, TxRefusal};
-use nic_model::{Machine, Wired, frame};
+use nic_model::{Wired, frame};
 use pktbuf::PacketBatch;
 
 #[test]
 fn device_and_driver_agree_to_the_frame_on_what_was_received_refused_and_sent() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     (0..30).for_each(|n| bench.nic.inject(frame(0, n, 100)));
     bench.nic.inject_wired(Wired { errors: RxErrors::CE, ..Wired::good(frame(0, 30, 100)) });
@@ -38,7 +38,7 @@ fn device_and_driver_agree_to_the_frame_on_what_was_received_refused_and_sent() 
 
 #[test]
 fn frames_nobody_fetched_before_the_teardown_are_counted_as_left_in_the_ring() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     (0..10).for_each(|n| bench.nic.inject(frame(0, n, 100)));
     bench.nic.settle();
@@ -52,7 +52,7 @@ fn frames_nobody_fetched_before_the_teardown_are_counted_as_left_in_the_ring() {
 
 #[test]
 fn frames_in_a_ring_that_stays_in_quarantine_are_counted_as_left_in_it() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     for never_resets in [false, true] {
         let mut bench = machine.port(u8::from(never_resets));
         (0..10).for_each(|n| bench.nic.inject(frame(u8::from(never_resets), n, 100)));
@@ -73,7 +73,7 @@ fn frames_in_a_ring_that_stays_in_quarantine_are_counted_as_left_in_it() {
 
 #[test]
 fn frames_without_a_descriptor_are_missed_and_not_unexplained() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     (0..100).for_each(|n| bench.nic.inject(frame(0, n, 100)));
     bench.nic.settle();
@@ -87,7 +87,7 @@ fn frames_without_a_descriptor_are_missed_and_not_unexplained() {
 
 #[test]
 fn a_closed_egress_refuses_what_is_new_and_lets_out_what_it_holds() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     assert_eq!(bench.send(&frame(9, 1, 60)), TxOutcome::all(1));
     bench.adapter.close_egress();
@@ -106,7 +106,7 @@ fn a_closed_egress_refuses_what_is_new_and_lets_out_what_it_holds() {
 
 #[test]
 fn frames_inside_the_device_are_still_waited_for() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let bench = machine.port(0);
     bench.nic.poke(Reg::Rdfpc, 2);
     bench.nic.poke(Reg::Tdfpc, 3);

@@ -2,7 +2,7 @@
 
 use e1000::{FilterCause, ReceiveFilter, Reg, desc::RxErrors, regs::Cause};
 use ifnet::Interface;
-use nic_model::{Bench, Machine, Wired, config, frame, mac};
+use nic_model::{Bench, Wired, frame, mac};
 use pktbuf::LinkCast;
 use wire::MacAddr;
 
@@ -18,7 +18,7 @@ fn serials(bench: &mut Bench) -> Vec<u32> {
 
 #[test]
 fn thousands_of_frames_wrap_around_in_order_and_unharmed() {
-    let machine = Machine::new(400);
+    let machine = crate::machine(400);
     let mut bench = machine.port(0);
     let mut seen = Vec::new();
     for burst in 0..300_u32 {
@@ -42,8 +42,8 @@ fn thousands_of_frames_wrap_around_in_order_and_unharmed() {
 
 #[test]
 fn packets_carry_interface_and_cast() {
-    let machine = Machine::new(300);
-    let mut config = config(7);
+    let machine = crate::machine(300);
+    let mut config = crate::config(7);
     config.filter.promiscuous = true;
     let mut bench = machine.attach(&machine.nic(mac(7)), config).unwrap();
     bench.adapter.start().unwrap();
@@ -65,26 +65,26 @@ fn packets_carry_interface_and_cast() {
 
 #[test]
 fn rdt_is_written_once_for_many_frames_and_a_pass_honours_its_budget() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     (0..70).for_each(|n| bench.nic.inject(frame(0, n, 100)));
     bench.nic.settle();
-    let before = bench.nic.writes(Reg::Rdt);
+    let before = bench.nic.writes(Reg::Rdt(0));
     assert_eq!(bench.service(50), 50);
     assert_eq!(bench.service(50), 20);
     assert_eq!(bench.service(50), 0);
-    assert_eq!(bench.nic.writes(Reg::Rdt), before + 1, "twenty more are not worth the doorbell");
+    assert_eq!(bench.nic.writes(Reg::Rdt(0)), before + 1, "twenty more are not worth the doorbell");
     assert_eq!(bench.adapter.rx_backlog(), Ok(0), "and yet nothing waits");
     (70..82).for_each(|n| bench.nic.inject(frame(0, n, 100)));
     bench.nic.settle();
-    assert_eq!((bench.service(50), bench.nic.writes(Reg::Rdt)), (12, before + 2));
+    assert_eq!((bench.service(50), bench.nic.writes(Reg::Rdt(0))), (12, before + 2));
     assert_eq!(serials(&mut bench), (0..82).collect::<Vec<_>>());
     bench.detach().unwrap();
 }
 
 #[test]
 fn a_full_ring_loses_frames_at_the_wire_and_recovers() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     (0..100).for_each(|n| bench.nic.inject(frame(0, n, 100)));
     bench.nic.settle();
@@ -102,7 +102,7 @@ fn a_full_ring_loses_frames_at_the_wire_and_recovers() {
 
 #[test]
 fn without_fresh_buffers_frames_are_dropped_counted_and_the_ring_lives_on() {
-    let machine = Machine::new(90);
+    let machine = crate::machine(90);
     let mut bench = machine.port(0);
     let hoard: Vec<_> = std::iter::from_fn(|| bench.cache.alloc()).collect();
     assert_eq!(hoard.len(), 10);
@@ -122,7 +122,7 @@ fn without_fresh_buffers_frames_are_dropped_counted_and_the_ring_lives_on() {
 
 #[test]
 fn bad_frames_are_counted_by_kind_and_never_handed_up() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     let good = |serial| Wired::good(frame(0, serial, 300));
     let bad = |errors| Wired { errors, ..good(99) };
@@ -148,7 +148,7 @@ fn bad_frames_are_counted_by_kind_and_never_handed_up() {
 
 #[test]
 fn a_frame_over_several_descriptors_is_dropped_whole_and_counted_once() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     bench.nic.inject(frame(0, 1, 100));
     bench.nic.inject_wired(Wired { pieces: 3, ..Wired::good(frame(0, 99, 1500)) });
@@ -164,7 +164,7 @@ fn a_frame_over_several_descriptors_is_dropped_whole_and_counted_once() {
 
 #[test]
 fn late_write_backs_delay_frames_but_lose_and_reorder_none() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     bench.nic.set_faults(|faults| faults.late_write_back = 5);
     let mut seen = Vec::new();
@@ -186,7 +186,7 @@ fn late_write_backs_delay_frames_but_lose_and_reorder_none() {
 
 #[test]
 fn the_filter_says_stray_to_an_interrupt_that_is_not_ours() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let bench = machine.port(0);
     assert_eq!(bench.adapter.filter(), FilterCause::Stray);
     // Transmit causes are not unmasked, so they interrupt nobody.
@@ -203,7 +203,7 @@ fn the_filter_says_stray_to_an_interrupt_that_is_not_ours() {
 
 #[test]
 fn a_frame_between_the_last_look_and_the_unmasking_interrupts_at_once() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     bench.nic.inject(frame(0, 1, 100));
     bench.nic.settle();
@@ -221,7 +221,7 @@ fn a_frame_between_the_last_look_and_the_unmasking_interrupts_at_once() {
 
 #[test]
 fn address_filters_let_through_what_was_asked_for() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     let group = |n| MacAddr([1, 0, 0x5e, 0, 0, n]);
     let heard = |bench: &mut Bench, destination: MacAddr| {
@@ -247,16 +247,16 @@ fn address_filters_let_through_what_was_asked_for() {
 
 #[test]
 fn a_view_of_the_ring_shows_where_driver_and_device_stand_and_a_device_that_is_gone() {
-    let machine = Machine::new(300);
+    let machine = crate::machine(300);
     let mut bench = machine.port(0);
     (0..70).for_each(|n| bench.nic.inject(frame(0, n, 100)));
     bench.nic.settle();
     assert_eq!(bench.service(50), 50);
-    let look = bench.adapter.look_at_rx();
+    let look = bench.adapter.look_at_rx(0);
     assert_eq!((look.next, look.device.len), (50, Some(80)));
     assert_eq!((look.device.head, look.device.tail, look.device.owned()), (Some(70), Some(49), Some(59)));
     bench.nic.set_faults(|faults| faults.gone = true);
-    let gone = bench.adapter.look_at_rx().device;
+    let gone = bench.adapter.look_at_rx(0).device;
     assert_eq!((gone.len, gone.head, gone.tail, gone.owned()), (None, None, None, None));
     bench.received.clear();
 }
