@@ -262,7 +262,7 @@ impl Teardown for Card<'_> {
             self.flags.broke("a port was torn down whose thread still had the ring");
             return Err(Fault::Busy(Residue::default()));
         };
-        match self.port.adapter.teardown(proof, ring) {
+        match self.port.adapter.teardown(proof, vec![ring]) {
             Ok(_) => Ok(()),
             Err(TeardownError::Busy(left)) => Err(Fault::Busy(Residue {
                 tags: 1 + left.busy.children as usize,

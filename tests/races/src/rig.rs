@@ -13,7 +13,7 @@ use std::{
 
 use arp::ArpConfig;
 use config::Config;
-use e1000::{Adapter, Attached, DmaStop, Variant};
+use e1000::{Adapter, Attached};
 use ifnet::Interface;
 use ithread::IntrEvent;
 use ksync::{
@@ -36,6 +36,8 @@ use crate::{
 
 /// Packet buffers of the machine: rings, and a refill of each worker's cache, which are smaller under a model checker.
 const BUFFERS: usize = if cfg!(shuttle) { 96 } else { 600 };
+/// A card that acknowledges a master disable: the 82574L.
+const LATER: u16 = 0x10d3;
 /// How often the timers run.
 const TICK: Duration = Duration::from_millis(3);
 /// Commands that the console takes: an echo request, and a frame.
@@ -101,6 +103,16 @@ impl Setup {
 std::thread_local! {
     /// The edge that machines made on this thread leave out.
     static WITHOUT: Cell<Option<Edge>> = const { Cell::new(None) };
+    /// The PCI device id of the cards of machines made on this thread.
+    static PART: Cell<u16> = const { Cell::new(0x100e) };
+}
+
+/// Runs `act`; the machines that it makes have cards with this PCI device id.
+pub fn on_part<R>(device: u16, act: impl FnOnce() -> R) -> R {
+    let before = PART.replace(device);
+    let result = act();
+    PART.set(before);
+    result
 }
 
 /// Runs `act`; the ladders of the machines that it makes leave out `edge`.
@@ -208,7 +220,7 @@ impl Rig {
     /// If it does not come up.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let machine = Machine::new(BUFFERS);
+        let machine = Machine::of(if setup.later { LATER } else { PART.get() }, BUFFERS);
         let domain: &'static Domain = Box::leak(Box::new(Domain::new()));
         let arp = ArpConfig { max_entries: 8, max_unresolved: 4, max_held: 16, ..ArpConfig::default() };
         let router: &'static Router = Box::leak(Box::new(Router::new(domain, arp, 1).expect("a router")));
@@ -455,15 +467,12 @@ fn attach(
     event: Arc<Event>,
 ) -> Port {
     let nic = machine.nic(nic_model::mac(number));
-    let mut config = nic_model::config(number);
-    if setup.later {
-        let later = Variant { dma_stop: DmaStop::MasterDisable, ..*config.variant };
-        config.variant = Box::leak(Box::new(later));
-    }
+    let config = machine.config(number);
     let name = config.name.clone();
     let delay: &'static nic_model::Nic = Box::leak(Box::new(nic.clone()));
     let attached = Adapter::attach(nic.clone(), &machine.root, machine.pool, config, delay);
-    let Attached { adapter, rx } = attached.expect("a good device attaches");
+    let Attached { adapter, mut rx } = attached.expect("a good device attaches");
+    let rx = rx.pop().expect("a port has a ring");
     router.attach(Arc::clone(&adapter) as Arc<dyn Interface>).expect("the router has room");
     let shared = Arc::new(Shared::default());
     let filter = CardFilter { adapter: Arc::clone(&adapter), shared: Arc::clone(&shared) };
