@@ -91,6 +91,8 @@ pub(crate) struct Index {
     /// The number of slots less one; that number is a power of two.
     mask: usize,
     seed: u64,
+    /// Counts the changes.
+    generation: AtomicU32,
 }
 
 impl Index {
@@ -98,7 +100,21 @@ impl Index {
     pub(crate) fn new(entries: usize, seed: u64) -> Self {
         let count = (entries.max(1) * 2).next_power_of_two();
         let slots: Vec<Slot> = (0..count).map(|_| Slot::new()).collect();
-        Self { slots: slots.into_boxed_slice(), mask: count - 1, seed }
+        Self { slots: slots.into_boxed_slice(), mask: count - 1, seed, generation: AtomicU32::new(0) }
+    }
+
+    /// Returns a number that is another one after every change: what was looked up since it was read may be kept while it stays.
+    #[inline]
+    pub(crate) fn generation(&self) -> u32 {
+        // ORDERING: acquire pairs with the release in `changed`: who sees the number sees the change it counts.
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Counts a change that has been made. Only under the table's lock.
+    fn changed(&self) {
+        let generation = self.generation.load(Ordering::Relaxed);
+        // ORDERING: release, behind the change: pairs with the acquire in `generation`.
+        self.generation.store(generation.wrapping_add(1), Ordering::Release);
     }
 
     /// Returns the published address of a neighbour and remembers that it was asked for.
@@ -123,6 +139,7 @@ impl Index {
         if let Some(slot) = self.holder(key).or_else(free) {
             slot.write(key.0, mac.to_bits());
         }
+        self.changed();
     }
 
     /// Takes an address back.
@@ -131,6 +148,7 @@ impl Index {
             slot.write(EMPTY, 0);
             slot.used.store(0, Ordering::Relaxed);
         }
+        self.changed();
     }
 
     /// Returns whether anybody asked for the neighbour since the last call.

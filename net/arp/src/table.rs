@@ -111,6 +111,18 @@ impl ArpTable {
         self.index.lookup(Key::new(out.0, neighbour))
     }
 
+    /// Returns a number that is another one after every change of what [`lookup`](Self::lookup) answers: an answer may be kept while it
+    /// stays what it was before it was asked for. Who keeps answers has to ask again now and then (a second is short enough), or the
+    /// neighbour is taken for unused.
+    ///
+    /// # Context
+    /// Any thread.
+    #[inline]
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.index.generation()
+    }
+
     /// Finds the address for `packet`, or holds the packet until the neighbour has told it.
     ///
     /// # Context

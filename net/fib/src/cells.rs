@@ -44,6 +44,15 @@ pub(crate) const PAGES: usize = BLOCKS / PAGE;
 /// How many lookups of a batch are under way at once.
 const WAVE: usize = 32;
 
+/// A destination with a place for the index that a lookup answers, for [`Fib::lookup_all`].
+pub trait Sought {
+    /// Returns the destination.
+    fn destination(&self) -> Ipv4Addr;
+
+    /// Takes the index: 0 if no prefix matches, else for [`Fib::at_index`].
+    fn set_index(&mut self, index: u16);
+}
+
 /// The arrays. Their sizes never change; their words do.
 pub(crate) struct Cells {
     /// For each 2^20 addresses the first entry of their page; empty if there is an entry for each block.
@@ -137,6 +146,12 @@ impl Fib {
         }
     }
 
+    /// As [`lookup_batch`](Self::lookup_batch), for destinations that lie in `items` beside the places for their indices.
+    #[inline]
+    pub fn lookup_all<T: Sought>(&self, items: &mut [T]) {
+        items.chunks_mut(WAVE).for_each(|items| self.cells.wave_in(items));
+    }
+
     /// Returns whether the two are handles to one table.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
@@ -217,15 +232,7 @@ impl Cells {
     #[inline]
     fn wave(&self, destinations: &[Ipv4Addr], indices: &mut [u16]) {
         let mut entries = [0; WAVE];
-        if self.pages.is_empty() {
-            for (destination, entry) in destinations.iter().zip(&mut entries) {
-                *entry = self.entry_at((destination.to_bits() >> 12) as usize);
-            }
-        } else {
-            for (destination, entry) in destinations.iter().zip(&mut entries) {
-                *entry = self.entry_at(self.place_in_page(destination.to_bits() >> 12) as usize);
-            }
-        }
+        self.load_entries(destinations.iter().copied(), &mut entries);
         let mut seen = 0;
         for ((destination, entry), index) in destinations.iter().zip(&entries).zip(indices.iter_mut()) {
             *index = self.value(*entry, destination.to_bits());
@@ -233,6 +240,33 @@ impl Cells {
         }
         if seen & LONG != 0 {
             self.finish(destinations, &entries, indices);
+        }
+    }
+
+    /// The same for destinations that lie beside the places for their indices.
+    #[inline]
+    fn wave_in<T: Sought>(&self, items: &mut [T]) {
+        let mut entries = [0; WAVE];
+        self.load_entries(items.iter().map(T::destination), &mut entries);
+        for (item, entry) in items.iter_mut().zip(&entries) {
+            let address = item.destination().to_bits();
+            let value = self.value(*entry, address);
+            item.set_index(if value & LONG == 0 { value } else { self.in_group(*entry, value, address) });
+        }
+    }
+
+    /// Loads the entries of the blocks of so many destinations.
+    #[inline]
+    fn load_entries(&self, destinations: impl Iterator<Item = Ipv4Addr>, entries: &mut [u32; WAVE]) {
+        // Asked once for all, not for each.
+        if self.pages.is_empty() {
+            for (destination, entry) in destinations.zip(entries) {
+                *entry = self.entry_at((destination.to_bits() >> 12) as usize);
+            }
+        } else {
+            for (destination, entry) in destinations.zip(entries) {
+                *entry = self.entry_at(self.place_in_page(destination.to_bits() >> 12) as usize);
+            }
         }
     }
 

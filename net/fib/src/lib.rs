@@ -26,7 +26,7 @@ mod shape;
 mod space;
 mod table;
 
-pub use cells::{Fib, FibSize};
+pub use cells::{Fib, FibSize, Sought};
 pub use nexthop::{NextHop, NextHopId, NextHopKind};
 pub use rib::{FibError, Rib, Route, RouteSource};
 pub use table::Table;

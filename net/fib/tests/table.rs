@@ -247,3 +247,37 @@ fn readers_see_each_route_before_or_after_its_change_and_nothing_else() {
     });
     assert!(changes >= 10_000);
 }
+
+/// A destination with the place for its answer.
+struct Pair(Ipv4Addr, u16);
+
+impl fib::Sought for Pair {
+    fn destination(&self) -> Ipv4Addr {
+        self.0
+    }
+
+    fn set_index(&mut self, index: u16) {
+        self.1 = index;
+    }
+}
+
+#[test]
+fn looking_up_in_place_or_in_batches_answers_as_one_by_one() {
+    // Small tables have no pages, large ones have; /25 to /32 take the long way.
+    for routes in [3, 200, 20_000] {
+        let table = internet_like(routes, 11);
+        let fib = rib_of(&table).build().unwrap();
+        let mut random = Random::new(routes as u64);
+        let near = |&((network, length), _): &lpm::PlainRoute| network | !mask(length) & 0x0f0f_0f0f;
+        let known = table.iter().map(near).take(3000);
+        let addresses: Vec<Ipv4Addr> =
+            known.chain((0..1000).map(|_| random.below::<u32>(1 << 32))).map(Ipv4Addr::from_bits).collect();
+        let one_by_one: Vec<u16> = addresses.iter().map(|address| fib.lookup_index(*address)).collect();
+        let mut batch = vec![0; addresses.len()];
+        fib.lookup_batch(&addresses, &mut batch);
+        let mut pairs: Vec<Pair> = addresses.iter().map(|address| Pair(*address, u16::MAX)).collect();
+        fib.lookup_all(&mut pairs);
+        assert_eq!(batch, one_by_one, "{routes} routes");
+        assert_eq!(pairs.iter().map(|pair| pair.1).collect::<Vec<_>>(), one_by_one, "{routes} routes");
+    }
+}

@@ -10,7 +10,7 @@
 
 use core::net::Ipv4Addr;
 
-use fib::{NextHop, NextHopKind};
+use fib::{NextHop, NextHopKind, Sought};
 use pktbuf::PacketBuf;
 use wire::{ETHERNET_HEADER_LEN, IPV4_HEADER_LEN, MacAddr, checksum};
 
@@ -49,6 +49,18 @@ pub struct Plain {
     pub total_len: u16,
     /// Index of the next hop, once it has been looked up; 0 before.
     pub hop: u16,
+}
+
+impl Sought for Plain {
+    #[inline]
+    fn destination(&self) -> Ipv4Addr {
+        self.destination
+    }
+
+    #[inline]
+    fn set_index(&mut self, index: u16) {
+        self.hop = index;
+    }
 }
 
 /// The address a port listens to, as a frame begins with it.
@@ -134,7 +146,9 @@ impl Judged {
         let ([a, ..], [b, ..]) = (source.to_le_bytes(), destination.to_le_bytes());
         // The first octet of an address says what block it is in.
         let special = SPECIAL[usize::from(a)] | SPECIAL[usize::from(b)];
-        if special != 0 || tables.may_be_own(octets_of(source)) {
+        // Packets of one source come together: that it is none of ours has been seen then.
+        let is_known = u64::from(source) == self.source;
+        if special != 0 || (!is_known && tables.may_be_own(octets_of(source))) {
             return false;
         }
         *self = Self { source: u64::from(source), destination, changes: self.changes + 1 };
@@ -204,6 +218,13 @@ impl Adjacency {
     #[must_use]
     pub const fn out(&self) -> u16 {
         self.out
+    }
+
+    /// Returns whether the neighbour is the same for all packets that go this way.
+    #[inline]
+    #[must_use]
+    pub const fn is_by_gateway(&self) -> bool {
+        self.via.to_bits() != 0
     }
 
     /// Returns the neighbour to which a packet for `destination` is sent.

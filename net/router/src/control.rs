@@ -43,6 +43,8 @@ pub(crate) struct Control {
     pub(crate) closed: bool,
     /// The limit that the protocol queues were given.
     pub(crate) queue_limit: usize,
+    /// How many snapshots have been made.
+    generation: u64,
 }
 
 /// What [`Control::apply`] replaced.
@@ -66,7 +68,7 @@ impl Control {
         settings.forward.forwarding = false;
         let queue_limit = settings.queue_limit;
         let table = Table::new(Rib::new())?;
-        Ok(Self { ports: Vec::new(), table, settings, retired: Vec::new(), closed: false, queue_limit })
+        Ok(Self { ports: Vec::new(), table, settings, retired: Vec::new(), closed: false, queue_limit, generation: 0 })
     }
 
     pub(crate) fn attach(&mut self, interface: Arc<dyn Interface>) -> Result<IfIndex, RouterError> {
@@ -161,7 +163,9 @@ impl Control {
             addresses: port.addresses.clone(),
             up: port.up,
         });
+        self.generation += 1;
         Ok(Snapshot {
+            generation: self.generation,
             tables: Tables::new(self.table.fib().clone(), interfaces.collect(), self.settings.forward),
             ports: self.ports.iter().map(|port| Arc::clone(&port.interface)).collect(),
             icmp_limit: self.settings.icmp_limit,

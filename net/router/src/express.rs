@@ -7,14 +7,13 @@
 
 use core::net::Ipv4Addr;
 
-use arrayvec::ArrayVec;
 use fib::Fib;
 use forward::{Judged, Plain, PortAddress, Rewrite};
 use ifnet::IfIndex;
 use pktbuf::{PacketBatch, PacketBuf};
 use wire::MacAddr;
 
-use crate::{counters, tally, worker::Pass};
+use crate::{counters, tally, ways::Known, worker::Pass};
 
 /// Packets in a run, at most.
 const RUN: usize = 32;
@@ -98,11 +97,16 @@ impl Pass<'_> {
         let sole = (judged.changes() <= 1).then(|| tables.fib().lookup_index(first.destination));
         if sole.is_none() {
             look_up(plains, tables.fib());
+            self.core.ways.refresh(self.snapshot.generation, self.router.arp().generation(), self.now);
         }
         let mut way = Way::nowhere(tally::received(ingress.rx));
         packets.consume(&*plains, |packet, plain| {
             if way.destination != plain.destination {
-                self.find_way(plain.destination, sole.unwrap_or(plain.hop), &mut way);
+                if let Some(hop) = sole {
+                    self.find_way(plain.destination, hop, &mut way);
+                } else {
+                    self.find_known_way(plain, &mut way);
+                }
             }
             self.send_plain(packet, *plain, &mut way);
             Ok(())
@@ -127,9 +131,19 @@ impl Pass<'_> {
         self.enqueue_of(packet, IfIndex(way.out), way.source);
     }
 
-    /// Finds how packets for `destination` leave.
+    /// Finds how a packet leaves that goes another way than the one before it, as many before it may have gone.
     #[inline]
-    fn find_way(&mut self, destination: Ipv4Addr, hop: u16, way: &mut Way) {
+    fn find_known_way(&mut self, plain: &Plain, way: &mut Way) {
+        if let Some(&Known { out, longest, rewrite, .. }) = self.core.ways.get(plain.hop) {
+            *way = Way { destination: plain.destination, out, longest, rewrite, source: way.source };
+        } else if self.find_way(plain.destination, plain.hop, way) {
+            self.core.ways.put(plain.hop, way.out, way.longest, way.rewrite);
+        }
+    }
+
+    /// Finds how packets for `destination` leave; returns whether all that have this next hop leave so.
+    #[inline]
+    fn find_way(&mut self, destination: Ipv4Addr, hop: u16, way: &mut Way) -> bool {
         let adjacency = self.snapshot.tables.adjacency(hop);
         let (out, neighbour) = (adjacency.out(), adjacency.neighbour(destination));
         let mac = self.router.arp().lookup(IfIndex(out), neighbour);
@@ -137,6 +151,7 @@ impl Pass<'_> {
         let longest = if mac.is_some() { adjacency.longest() } else { 0 };
         let rewrite = adjacency.rewrite(mac.unwrap_or(MacAddr::ZERO));
         *way = Way { destination, out, longest, rewrite, source: way.source };
+        adjacency.is_by_gateway() && mac.is_some()
     }
 
     /// Has a packet of a run judged the long way, after which what was known of a neighbour may no longer be so.
@@ -144,6 +159,7 @@ impl Pass<'_> {
     #[inline(never)]
     fn process_by_itself(&mut self, packet: PacketBuf, way: &mut Way) {
         *way = Way::nowhere(way.source);
+        self.core.ways.forget();
         self.process(packet);
     }
 }
@@ -163,12 +179,7 @@ impl Default for Run {
 /// Looks up where each packet goes.
 #[inline(never)]
 fn look_up(plains: &mut [Plain], fib: &Fib) {
-    let destinations: ArrayVec<Ipv4Addr, RUN> = plains.iter().map(|plain| plain.destination).collect();
-    let mut hops = [0; RUN];
-    fib.lookup_batch(&destinations, &mut hops);
-    for (plain, hop) in plains.iter_mut().zip(hops) {
-        plain.hop = hop;
-    }
+    fib.lookup_all(plains);
 }
 
 /// How the packets for one destination leave, as found last in this run; and where the run's packets are counted.

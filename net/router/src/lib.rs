@@ -39,6 +39,7 @@ mod shutdown;
 mod snapshot;
 mod sysctl;
 mod tally;
+mod ways;
 mod worker;
 
 pub use config::RouteTarget;

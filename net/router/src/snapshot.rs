@@ -8,6 +8,8 @@ use ifnet::{IfIndex, Interface};
 /// Everything about the router that a packet's way depends on, as of one moment.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
+    /// Another number for each snapshot.
+    pub(crate) generation: u64,
     /// Routes, addresses, switches.
     pub(crate) tables: Tables,
     /// The ports; the place is the index. Empty once the router is closed, so that no port is kept alive.
@@ -22,7 +24,9 @@ impl Snapshot {
     /// A router that has nothing yet, or has closed.
     pub(crate) fn empty(fib: fib::Fib, closed: bool) -> Self {
         let config = ForwardConfig { forwarding: false, ..ForwardConfig::default() };
-        Self { tables: Tables::new(fib, Vec::new(), config), ports: Vec::new(), icmp_limit: 0, closed }
+        // Nothing leads anywhere in the first snapshot and the last.
+        let generation = if closed { u64::MAX } else { 0 };
+        Self { generation, tables: Tables::new(fib, Vec::new(), config), ports: Vec::new(), icmp_limit: 0, closed }
     }
 
     #[inline]

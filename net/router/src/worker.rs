@@ -16,7 +16,9 @@ use ksync::{
 use netisr::{Dispatch, Source};
 use pktbuf::{Origin, PacketBatch, PacketBuf, PacketPool, PoolCache};
 
-use crate::{MAX_INTERFACES, Router, RouterError, WorkerCounters, egress::Egress, express::Run, snapshot::Snapshot};
+use crate::{
+    MAX_INTERFACES, Router, RouterError, WorkerCounters, egress::Egress, express::Run, snapshot::Snapshot, ways::Ways,
+};
 
 /// Frames a worker's cache holds: two batches, so that a burst does not go to the pool's lock. A model checker builds thousands of
 /// machines, and has smaller ones.
@@ -55,6 +57,7 @@ pub(crate) struct Core {
     pub(crate) scratch: PacketBatch,
     /// For the run that is being forwarded; `None` while it is.
     pub(crate) run: Option<Box<Run>>,
+    pub(crate) ways: Ways,
     pub(crate) source: Option<Source>,
     pub(crate) workstream: usize,
 }
@@ -78,14 +81,17 @@ impl Worker {
         let source = if config.ingress { Some(router.register_source()?) } else { None };
         let counters = Arc::new(WorkerCounters::new(config.name.to_string()));
         router.enrol(Arc::clone(&counters))?;
+        let mut cache = PoolCache::new(pool, CACHE_FRAMES);
+        cache.set_lane(config.workstream);
         let core = Core {
-            cache: PoolCache::new(pool, CACHE_FRAMES),
+            cache,
             egress: (0..MAX_INTERFACES).map(|_| Egress::new()).collect(),
             waiting: 0,
             counters,
             limiter: RateLimiter::new(0),
             scratch: PacketBatch::new(),
             run: Some(Box::default()),
+            ways: Ways::new(),
             source,
             workstream: config.workstream,
         };

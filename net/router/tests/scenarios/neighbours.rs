@@ -1,6 +1,9 @@
 //! Address resolution: cold start, order, giving up, ageing.
 
+use core::net::Ipv4Addr;
+
 use ifnet::DropReason;
+use router::RouteTarget;
 use wire::{ArpOperation, Icmpv4, Ipv4, Ipv4Header, MacAddr};
 
 use crate::support::{A, B, Bench, EM0, EM1, MAC_A, MAC_B, R0, R1, arp_frame, arps, good, number, udp};
@@ -139,5 +142,64 @@ fn bad_arp_frames_are_counted_by_name_and_teach_nothing() {
     }
     assert!(bench.ports[0].take().is_empty());
     assert!(bench.router.arp().entries(bench.now).is_empty());
+    bench.assert_conserved();
+}
+
+/// Frames to so many destinations behind gateways, in one run.
+fn to_many(destinations: u8) -> Vec<Vec<u8>> {
+    let header = |n| Ipv4Header { destination: [192, 168, n, 1].into(), ..good() };
+    (0..destinations).map(|n| udp(&header(n), u32::from(n))).collect()
+}
+
+/// The station addresses that frames went to, of all IPv4 packets sent by a port.
+fn stations(bench: &Bench, port: usize) -> Vec<MacAddr> {
+    let frames = bench.ports[port].take();
+    frames.iter().filter(|frame| frame[12..14] == [8, 0]).map(|f| MacAddr(*f.first_chunk().unwrap())).collect()
+}
+
+#[test]
+fn a_gateway_with_a_new_card_gets_the_packets_of_all_destinations_from_then_on() {
+    let mut bench = Bench::warm();
+    bench.router.add_routes([("192.168.0.0/16".parse().unwrap(), RouteTarget::Via(B))]).unwrap();
+    for card in 0..5 {
+        let mac = MacAddr([2, 0xb, 0, 0, 0, card]);
+        bench.learn(EM1, B, mac);
+        bench.ports[1].take();
+        for _ in 0..3 {
+            bench.receive_all(EM0, &to_many(20));
+            assert_eq!(stations(&bench, 1), [mac; 20], "card {card}");
+        }
+    }
+    bench.assert_conserved();
+}
+
+#[test]
+fn a_gateway_that_many_destinations_share_is_still_in_use_for_arp() {
+    let mut bench = Bench::warm();
+    bench.router.add_routes([("192.168.0.0/16".parse().unwrap(), RouteTarget::Via(B))]).unwrap();
+    for _ in 0..2400 {
+        // More often than the neighbour's age is looked at, and never alone.
+        bench.receive_all(EM0, &to_many(2));
+        bench.ports[1].take_ip();
+        bench.tick_after(500);
+    }
+    bench.ports[1].take();
+    bench.tick_after(2000);
+    assert_eq!(arps(&bench.ports[1].take()), [(ArpOperation::Request, B, MAC_B)], "old, in use, and asked directly");
+    bench.assert_conserved();
+}
+
+#[test]
+fn a_route_that_moves_to_another_gateway_takes_all_its_destinations_with_it() {
+    let mut bench = Bench::warm();
+    let (other, mac) = (Ipv4Addr::new(198, 51, 100, 77), MacAddr([2, 0xb, 0, 0, 0, 77]));
+    let prefix = "192.168.0.0/16".parse().unwrap();
+    bench.learn(EM1, other, mac);
+    for (gateway, station) in [(B, MAC_B), (other, mac), (B, MAC_B)] {
+        bench.router.add_routes([(prefix, RouteTarget::Via(gateway))]).unwrap();
+        bench.ports[1].take();
+        bench.receive_all(EM0, &to_many(20));
+        assert_eq!(stations(&bench, 1), [station; 20], "by {gateway}");
+    }
     bench.assert_conserved();
 }
