@@ -9,14 +9,10 @@ use core::fmt::Display;
 use bus_dma::DmaTag;
 use e1000::{Adapter, Attached, Config, Variant};
 use ifnet::Interface;
-use machine::{
-    irq::{self, IrqLine},
-    platform,
-};
 use pci::PciDevice;
 
 use crate::{
-    bus, lines, net,
+    bus, messages, net,
     port::Port,
     registers::{Bar, Clock},
 };
@@ -31,7 +27,7 @@ pub(crate) fn attach_all(cards: &[(PciDevice, &'static Variant)], root: &DmaTag)
         match attach(&name, ports.len(), device, variant, root) {
             Ok(port) => {
                 log::info!("{}", device.attach_line(&name));
-                log::info!("{name}: Ethernet address: {}, irq {}", port.adapter.mac(), port.line.irq);
+                log::info!("{name}: Ethernet address: {}, {}", port.adapter.mac(), port.wiring);
                 ports.push(port);
             }
             Err(reason) => log::error!("{device}: not attached: {reason}"),
@@ -55,13 +51,20 @@ fn attach(
     let pool = net::pool().ok_or("no packet buffers")?;
     let router = net::router().ok_or("no data path")?;
     let window = bus::open(device).map_err(|error| format!("{error}"))?;
-    let line = route(number, device)?;
     let index = u16::try_from(number).map_err(|_| "too many cards")?;
-    let worker = net::worker(name, line.cpu, true).map_err(|error| text("worker")(&error))?;
-    let config = Config::new(name, index, variant);
+    let wiring = messages::wire(name, number, device, variant)?;
+    let defaults = Config::new(name, index, variant);
+    // As many descriptors in all, however many queues there are.
+    let share = |descriptors: u16| descriptors / u16::from(wiring.queues);
+    let config = Config {
+        delivery: wiring.delivery,
+        queues: wiring.queues,
+        rx_descriptors: share(defaults.rx_descriptors),
+        tx_descriptors: share(defaults.tx_descriptors),
+        ..defaults
+    };
     let attached = Adapter::attach(Bar::new(window, index), root, pool, config, &CLOCK);
     let Attached { adapter, rx } = attached.map_err(|error| text("e1000")(&error))?;
-    let event = lines::event(&line).map_err(|error| format!("interrupt: {error:?}"))?;
     let interface: Arc<dyn Interface> = Arc::clone(&adapter) as _;
     let got = router.attach(interface).map_err(|error| text("router")(&error))?;
     if got.0 != index {
@@ -69,16 +72,9 @@ fn attach(
     }
     // The device has been reset by the driver: only now may it reach memory.
     bus::master_on(device).map_err(|error| format!("{error}"))?;
-    let port = Port::new(name, index, device.address, line, adapter, event);
-    port.hook_up(rx, worker).map_err(|error| text("interrupt thread")(&error))?;
+    let port = Port::new(name, index, device.address, adapter, &wiring)?;
+    port.hook_up(rx)?;
     Ok(port)
-}
-
-/// Routes a card's interrupt pin, to the next CPU in turn unless the line is routed already.
-fn route(number: usize, device: &PciDevice) -> Result<IrqLine, String> {
-    let route = platform::pci_route(device.address).ok_or("firmware does not say where its interrupt arrives")?;
-    let cpu = lines::cpu_for(number);
-    irq::route_gsi(route.gsi, route.signal, cpu).map_err(|error| format!("interrupt line {}: {error:?}", route.gsi))
 }
 
 /// Lets all cards run.

@@ -71,12 +71,14 @@ impl core::fmt::Display for OpenError {
     }
 }
 
-/// Wakes a card, maps its registers and lets it use INTx; its DMA stays off.
+/// Wakes a card and maps its registers; it uses its pin for interrupts, if it has one, and its DMA stays off.
 pub(crate) fn open(device: &PciDevice) -> Result<MmioWindow, OpenError> {
     let function = device.function(&PciConfig);
     function.wake()?;
     let (address, size) = function.memory_bar(REGISTER_BAR)?;
     function.enable_memory()?;
+    function.disable_link_power_saving()?;
+    function.disable_messages()?;
     function.set_intx_disabled(false)?;
     let octets = usize::try_from(size).unwrap_or(usize::MAX).min(e1000::regs::WINDOW as usize);
     machine::device_registers(address, octets).ok_or(OpenError::Map)

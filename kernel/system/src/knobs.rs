@@ -9,7 +9,7 @@ use alloc::{format, string::String};
 
 use config::{Config, ConfigError};
 
-use crate::{debug, debugger, dump, fail_points, watchdog};
+use crate::{debug, debugger, dump, fail_points, messages, watchdog};
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
@@ -31,13 +31,22 @@ pub(crate) enum Access {
     ReadOnly,
     /// It is set, at boot or later; the function says why it refuses a value.
     Setting(fn(&str) -> Result<(), String>),
+    /// It is set by the configuration, before there are cards, and only read afterwards.
+    Tunable(fn(&str) -> Result<(), String>),
     /// Writing it does something at once, so a configuration cannot hold it.
     Action(fn(&str) -> Result<(), String>),
 }
 
 /// The lists of all modules.
-pub(crate) const ALL: &[&[Knob]] =
-    &[debug::KNOBS, debugger::KNOBS, debugger::gdb::KNOBS, dump::KNOBS, fail_points::KNOBS, watchdog::KNOBS];
+pub(crate) const ALL: &[&[Knob]] = &[
+    debug::KNOBS,
+    debugger::KNOBS,
+    debugger::gdb::KNOBS,
+    dump::KNOBS,
+    fail_points::KNOBS,
+    messages::KNOBS,
+    watchdog::KNOBS,
+];
 
 /// Returns every setting.
 pub(crate) fn all() -> impl Iterator<Item = &'static Knob> {
@@ -57,6 +66,7 @@ impl Knob {
     pub(crate) fn set(&self, value: &str) -> Result<(), String> {
         match self.access {
             Access::ReadOnly => Err("can only be read".into()),
+            Access::Tunable(_) => Err("is read at boot: it belongs into [sysctl] of the configuration".into()),
             Access::Setting(set) | Access::Action(set) => set(value),
         }
     }
@@ -65,6 +75,16 @@ impl Knob {
         match self.access {
             Access::Action(_) => Err("is an action and no setting; it cannot be configured".into()),
             Access::ReadOnly | Access::Setting(_) => self.set(value),
+            Access::Tunable(set) => set(value),
+        }
+    }
+}
+
+/// Sets what has to be known before the cards are attached. A value that is refused is reported by [`take_from`], later.
+pub(crate) fn tune(config: &Config) {
+    for sysctl in &config.sysctls {
+        if let Some(Access::Tunable(set)) = find(&sysctl.name).map(|knob| knob.access) {
+            let _ = set(&sysctl.value);
         }
     }
 }

@@ -29,6 +29,7 @@ mod fail_points;
 mod hand_over;
 mod knobs;
 mod lines;
+mod messages;
 mod net;
 mod ping;
 mod port;
@@ -94,13 +95,14 @@ pub fn start(wires: &Wires) {
             None
         }
     };
+    let read = settings::read(wires.configuration);
     machine::entry::mark("attach");
     if router.is_some() {
         services::set_ports(attach::attach_all(&cards, bus::root(wires.dma)));
     }
 
     machine::boot::stage("configuration");
-    let prompt = settings::apply(router, wires.configuration);
+    let prompt = settings::apply(router, read);
 
     machine::boot::stage("services");
     if let Some(what) = router.and_then(|_| services::start(cpus).err()) {

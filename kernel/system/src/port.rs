@@ -1,14 +1,14 @@
 //! One network card at work: the adapter, its interrupt line, and the thread that forwards.
 //!
-//! [`Port`] is what everybody may know about a card. [`CardFilter`] answers in interrupt context; [`Forwarder`] is the
-//! threaded handler: it owns the receive ring and a [`Worker`] of the data path, so a packet goes from ring to ring in
-//! this one thread. When the thread takes leave it puts the ring back into the port, and only then can the port be torn
-//! down.
+//! [`Port`] is what everybody may know about a card, [`Interrupt`] one of its interrupts. [`CardFilter`] answers in interrupt context;
+//! [`Forwarder`] is the threaded handler of an interrupt for reception: it owns a receive ring and a [`Worker`] of the data path, so a
+//! packet goes from ring to ring in this one thread. When the thread takes leave it puts the ring back into the port, and only then can
+//! the port be torn down. A card with messages has a [`Completer`] for each transmit queue and a [`LinkWatch`] beside it.
 
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
 use core::fmt;
 
-use e1000::{Adapter, FilterCause, LinkState, RxRing};
+use e1000::{Adapter, FilterCause, LinkState, RxRing, Vector};
 use ifnet::IfIndex;
 use ithread::{Filter, FilterResult, Handler, HandlerId, IntrEvent, Linger, Pass};
 use ksync::{Once, SpinLock, time::Instant};
@@ -23,7 +23,7 @@ use router::{
     profile::{RunProfile, Sampler, Stage},
 };
 
-use crate::{fail_points, hand_over::FirstPacket, registers::Bar, threads::Threads};
+use crate::{fail_points, hand_over::FirstPacket, lines, messages::Wiring, net, registers::Bar, threads::Threads};
 
 /// Frames taken from the ring at once: one batch.
 const BUDGET: usize = 64;
@@ -44,46 +44,105 @@ pub(crate) struct Port {
     pub(crate) number: u16,
     /// Where it sits.
     pub(crate) address: PciAddress,
-    /// The interrupt it was given.
-    pub(crate) line: IrqLine,
     /// The driver.
     pub(crate) adapter: Arc<Adapter<Bar>>,
-    /// The line's event, shared by all cards on the line.
+    /// How its interrupts arrive, in words.
+    pub(crate) wiring: String,
+    /// Its interrupts, at least one.
+    pub(crate) interrupts: Vec<Interrupt>,
+    /// Protects: the receive rings that their threads have given back; held for the exchange only.
+    retired: SpinLock<Vec<RxRing>>,
+}
+
+/// One interrupt of a card.
+pub(crate) struct Interrupt {
+    /// What it is about; `None` for everything.
+    vector: Option<Vector>,
+    /// The line or message it was given.
+    pub(crate) line: IrqLine,
+    /// The event, shared by all cards on a line.
     pub(crate) event: Arc<Event>,
-    /// What the card's thread does with its time.
-    pub(crate) profile: Arc<RunProfile>,
-    /// This card's handler on the event.
-    pub(crate) handler: Once<HandlerId>,
-    /// Protects: the receive ring once its thread has given it back; held for the exchange only.
-    retired: SpinLock<Option<RxRing>>,
+    /// The card's handler on the event.
+    handler: Once<HandlerId>,
+    /// What the thread does with its time, if it forwards.
+    pub(crate) profile: Option<Arc<RunProfile>>,
+}
+
+impl Interrupt {
+    /// Returns the receive queue that the interrupt's thread serves, if it serves one.
+    const fn receives(vector: Option<Vector>) -> Option<u8> {
+        match vector {
+            None => Some(0),
+            Some(Vector::Rx(queue)) => Some(queue),
+            Some(Vector::Tx(_) | Vector::Other) => None,
+        }
+    }
+
+    /// Has the thread run, as if the interrupt had come.
+    fn schedule(&self) {
+        if let Some(id) = self.handler.get() {
+            self.event.schedule(*id);
+        }
+    }
 }
 
 impl Port {
+    /// # Errors
+    /// Why an interrupt has no event.
     pub(crate) fn new(
         name: &str,
         number: u16,
         address: PciAddress,
-        line: IrqLine,
         adapter: Arc<Adapter<Bar>>,
-        event: Arc<Event>,
-    ) -> Arc<Self> {
-        let (handler, retired, profile) = (Once::new(), SpinLock::new(None), Arc::default());
-        Arc::new(Self { name: name.into(), number, address, line, adapter, event, profile, handler, retired })
+        wiring: &Wiring,
+    ) -> Result<Arc<Self>, String> {
+        let interrupt = |&(vector, line): &(Option<Vector>, IrqLine)| {
+            let event = lines::event(&line).map_err(|error| format!("interrupt: {error:?}"))?;
+            let profile = Interrupt::receives(vector).map(|_| Arc::default());
+            Ok::<_, String>(Interrupt { vector, line, event, handler: Once::new(), profile })
+        };
+        let interrupts = wiring.lines.iter().map(interrupt).collect::<Result<_, _>>()?;
+        let wiring = wiring.describe();
+        let retired = SpinLock::new(Vec::with_capacity(usize::from(adapter.queue_count())));
+        Ok(Arc::new(Self { name: name.into(), number, address, adapter, wiring, interrupts, retired }))
     }
 
-    /// Puts the card's filter and forwarder on its line.
+    /// Puts the card's filters and handlers on its interrupts.
     ///
     /// # Errors
-    /// As [`IntrEvent::add_handler`].
-    pub(crate) fn hook_up(self: &Arc<Self>, rx: RxRing, worker: Worker) -> Result<(), ithread::Error> {
-        let filter = Box::new(CardFilter(Arc::clone(&self.adapter)));
-        let batch = PacketBatch::new();
-        let (port, first, linger) = (Arc::clone(self), FirstPacket::default(), Linger::new());
-        let sampler = Sampler::new(tsc, Arc::clone(&self.profile));
-        let forwarder = Box::new(Forwarder { port, rx, worker, batch, first, linger, sampler });
-        let id = self.event.add_handler(&self.name, filter, forwarder)?;
-        self.handler.call_once(|| id);
+    /// What of it is not possible.
+    pub(crate) fn hook_up(self: &Arc<Self>, mut rings: Vec<RxRing>) -> Result<(), String> {
+        for interrupt in &self.interrupts {
+            let name = self.name_of(interrupt);
+            let place = Interrupt::receives(interrupt.vector)
+                .and_then(|queue| rings.iter().position(|ring| ring.queue() == queue));
+            let handler: Box<dyn Handler> = match (place, interrupt.vector) {
+                (Some(place), _) => self.forwarder(interrupt, rings.swap_remove(place), &name)?,
+                (None, Some(Vector::Tx(queue))) => Box::new(Completer { port: Arc::clone(self), queue }),
+                (None, _) => Box::new(LinkWatch { port: Arc::clone(self) }),
+            };
+            let filter = Box::new(CardFilter { adapter: Arc::clone(&self.adapter), vector: interrupt.vector });
+            let added = interrupt.event.add_handler(&name, filter, handler);
+            let id = added.map_err(|error| format!("interrupt thread: {error}"))?;
+            interrupt.handler.call_once(|| id);
+        }
         Ok(())
+    }
+
+    fn forwarder(self: &Arc<Self>, interrupt: &Interrupt, rx: RxRing, name: &str) -> Result<Box<dyn Handler>, String> {
+        let worker = net::worker(name, interrupt.line.cpu, true).map_err(|error| format!("worker: {error}"))?;
+        let sampler = Sampler::new(tsc, interrupt.profile.clone().unwrap_or_default());
+        let (port, batch) = (Arc::clone(self), PacketBatch::new());
+        let (first, linger) = (FirstPacket::default(), Linger::new());
+        Ok(Box::new(Forwarder { port, vector: interrupt.vector, rx, worker, batch, first, linger, sampler }))
+    }
+
+    /// `em0`, or `em0:rx1` for one of several interrupts.
+    pub(crate) fn name_of(&self, interrupt: &Interrupt) -> String {
+        match interrupt.vector {
+            None => String::from(&*self.name),
+            Some(vector) => format!("{}:{vector}", self.name),
+        }
     }
 
     /// Looks after the card once a second: link, watchdog, statistics.
@@ -94,9 +153,10 @@ impl Port {
         }
         if let Some(hang) = report.hang {
             log::error!("{}: {hang}", self.name);
-            if let Some(id) = self.handler.get() {
-                self.event.schedule(*id);
-            }
+        }
+        if report.recovering {
+            let receives = |interrupt: &&Interrupt| Interrupt::receives(interrupt.vector).is_some();
+            self.interrupts.iter().filter(receives).for_each(Interrupt::schedule);
         }
         if report.gone {
             log::error!("{}: device is gone (reads all ones)", self.name);
@@ -107,25 +167,34 @@ impl Port {
         log::info!("{}: {link}", self.name);
     }
 
-    /// Takes the receive ring that the thread has given back; `None` while the thread still has it.
-    pub(crate) fn take_ring(&self) -> Option<RxRing> {
-        self.retired.lock().take()
+    /// Takes the receive rings that the threads have given back; `None` while a thread still has one.
+    pub(crate) fn take_rings(&self) -> Option<Vec<RxRing>> {
+        let mut retired = self.retired.lock();
+        let complete = retired.len() == usize::from(self.adapter.queue_count());
+        complete.then(|| core::mem::take(&mut *retired))
     }
 }
 
 impl fmt::Debug for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Port").field("name", &self.name).field("line", &self.line).finish_non_exhaustive()
+        f.debug_struct("Port").field("name", &self.name).field("wiring", &self.wiring).finish_non_exhaustive()
     }
 }
 
-/// Asks the card whether it interrupts.
-struct CardFilter(Arc<Adapter<Bar>>);
+/// Asks the card whether it interrupts, or takes note of its message.
+struct CardFilter {
+    adapter: Arc<Adapter<Bar>>,
+    vector: Option<Vector>,
+}
 
 impl Filter for CardFilter {
     #[inline]
     fn filter(&self) -> FilterResult {
-        match self.0.filter() {
+        let cause = match self.vector {
+            None => self.adapter.filter(),
+            Some(vector) => self.adapter.filter_vector(vector),
+        };
+        match cause {
             FilterCause::Stray => FilterResult::Stray,
             FilterCause::Handled => FilterResult::Handled,
             FilterCause::Schedule => FilterResult::ScheduleThread,
@@ -133,9 +202,46 @@ impl Filter for CardFilter {
     }
 }
 
-/// The card's threaded handler: receive, decide, send, in one pass.
+/// The threaded handler of a transmit queue's own interrupt: takes back what the card has finished.
+struct Completer {
+    port: Arc<Port>,
+    queue: u8,
+}
+
+impl Handler for Completer {
+    fn run(&mut self) -> Pass {
+        self.port.adapter.service_sent(self.queue);
+        Pass::Idle
+    }
+
+    fn rearm(&mut self) {
+        self.port.adapter.unmask_vector(Vector::Tx(self.queue));
+    }
+}
+
+/// The threaded handler of the interrupt for what concerns no queue.
+struct LinkWatch {
+    port: Arc<Port>,
+}
+
+impl Handler for LinkWatch {
+    fn run(&mut self) -> Pass {
+        if let Some(link) = self.port.adapter.service_link() {
+            self.port.say_link(link);
+        }
+        Pass::Idle
+    }
+
+    fn rearm(&mut self) {
+        self.port.adapter.unmask_vector(Vector::Other);
+    }
+}
+
+/// The threaded handler for reception: receive, decide, send, in one pass.
 struct Forwarder {
     port: Arc<Port>,
+    /// The interrupt, if the card has several.
+    vector: Option<Vector>,
     rx: RxRing,
     worker: Worker,
     /// Frames on their way from the ring to the data path; empty between passes.
@@ -185,7 +291,7 @@ impl Handler for Forwarder {
     fn run(&mut self) -> Pass {
         self.sampler.begin();
         fail_points::at_pass(self.port.number);
-        let link = self.port.adapter.service_link();
+        let link = if self.vector.is_none() { self.port.adapter.service_link() } else { None };
         let now = time::now();
         let served = self.forward(now);
         self.sampler.end(served as u64);
@@ -212,11 +318,15 @@ impl Handler for Forwarder {
     }
 
     fn rearm(&mut self) {
-        self.port.adapter.unmask();
+        match self.vector {
+            None => self.port.adapter.unmask(),
+            Some(vector) => self.port.adapter.unmask_vector(vector),
+        }
     }
 
     fn retire(self: Box<Self>) {
         let Self { port, rx, .. } = *self;
-        *port.retired.lock() = Some(rx);
+        // There is room: `new` has made it.
+        port.retired.lock().push(rx);
     }
 }

@@ -189,7 +189,9 @@ pub(crate) fn join(deadline: Instant, say: &mut dyn FnMut(fmt::Arguments<'_>)) -
     }
     NETISRS.get().into_iter().flatten().for_each(threads::unpark);
     // Those of cards have been waited for; one that did not answer would use up the same time again.
-    let is_a_cards = |event: &Arc<Event>| ports().iter().any(|port| Arc::ptr_eq(&port.event, event));
+    let is_a_cards = |event: &Arc<Event>| {
+        ports().iter().flat_map(|port| &port.interrupts).any(|interrupt| Arc::ptr_eq(&interrupt.event, event))
+    };
     let others = || lines::events().filter(|event| !is_a_cards(event));
     others().for_each(|event| event.begin_quiesce());
     let mut faults = Faults::new();

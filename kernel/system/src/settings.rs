@@ -12,11 +12,35 @@ use router::Router;
 
 use crate::{knobs, services};
 
+/// What the configuration file says.
+pub(crate) struct Settings<'f> {
+    config: Config,
+    routes: Packed<'f>,
+}
+
+/// Reads the configuration file and sets what has to be known before the cards are attached.
+///
+/// # Errors
+/// Why it cannot be used.
+pub(crate) fn read(file: &[u8]) -> Result<Settings<'_>, String> {
+    if file.is_empty() {
+        return Err("no configuration in the image".into());
+    }
+    let parts = routes::split(file).map_err(|routes::DamagedRoutes| "the routes in the image are damaged")?;
+    let config = Config::parse_bytes(parts.configuration).map_err(|error| format!("{error}"))?;
+    knobs::tune(&config);
+    Ok(Settings { config, routes: parts.routes })
+}
+
 /// Applies the configuration and returns the console's prompt. Without a good one the router comes up and forwards
 /// nothing.
-pub(crate) fn apply(router: Option<&'static Router>, file: &[u8]) -> String {
-    let (config, routes) = match read(file) {
-        Ok(read) => read,
+pub(crate) fn apply(router: Option<&'static Router>, read: Result<Settings<'_>, String>) -> String {
+    let checked = read.and_then(|Settings { mut config, routes }| {
+        knobs::take_from(&mut config).map_err(|error| format!("{error}"))?;
+        Ok((config, routes))
+    });
+    let (config, routes) = match checked {
+        Ok(checked) => checked,
         Err(reason) => {
             log::error!("config: {reason}; not forwarding");
             return prompt(&Config::default());
@@ -55,16 +79,6 @@ fn add_routes(router: &Router, routes: Packed<'_>) {
         Ok(()) => {}
         Err(reason) => log::error!("routes: number {count}: {reason}; those before it are there"),
     }
-}
-
-fn read(file: &[u8]) -> Result<(Config, Packed<'_>), String> {
-    if file.is_empty() {
-        return Err("no configuration in the image".into());
-    }
-    let parts = routes::split(file).map_err(|routes::DamagedRoutes| "the routes in the image are damaged")?;
-    let mut config = Config::parse_bytes(parts.configuration).map_err(|error| format!("{error}"))?;
-    knobs::take_from(&mut config).map_err(|error| format!("{error}"))?;
-    Ok((config, parts.routes))
 }
 
 fn prompt(config: &Config) -> String {

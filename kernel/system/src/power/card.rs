@@ -2,7 +2,10 @@
 //!
 //! Context: the shutdown thread.
 
-use alloc::sync::Arc;
+use alloc::{
+    string::{String, ToString},
+    sync::Arc,
+};
 use core::fmt;
 
 use e1000::TeardownError;
@@ -20,8 +23,8 @@ pub(super) struct Card {
     sealed: bool,
     /// Frames the device had sent when its transmit ring was last found empty, after it was sealed.
     sent_at_drain: Option<u64>,
-    /// What the thread was at when it did not answer.
-    wedged: Option<WedgedThread>,
+    /// What a thread was at when it did not answer, and its name.
+    wedged: Option<(WedgedThread, String)>,
     /// Why the device did not stop.
     refusal: Option<e1000::Error>,
     /// Set by `stop_dma`, taken by `tear_down`.
@@ -48,7 +51,11 @@ impl Quiesce for Card {
     }
 
     fn thread(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        write!(out, "{}", self.port.event.description())
+        for (place, interrupt) in self.port.interrupts.iter().enumerate() {
+            let comma = if place > 0 { ", " } else { "" };
+            write!(out, "{comma}{}", interrupt.event.description())?;
+        }
+        Ok(())
     }
 
     fn close_ingress(&mut self) -> Result<(), Fault> {
@@ -67,21 +74,25 @@ impl Quiesce for Card {
 
     fn mask(&mut self) -> Result<(), Fault> {
         let masked = self.port.adapter.mask_interrupts().map_err(fault);
-        irq::mask(self.port.line.irq);
-        if irq::is_masked(self.port.line.irq) == Some(false) {
-            return Err(Fault::StillUnmasked);
+        for interrupt in &self.port.interrupts {
+            irq::mask(interrupt.line.irq);
+            if irq::is_masked(interrupt.line.irq) == Some(false) {
+                return Err(Fault::StillUnmasked);
+            }
         }
         masked
     }
 
     fn begin_join(&mut self) {
-        self.port.event.begin_quiesce();
+        self.port.interrupts.iter().for_each(|interrupt| interrupt.event.begin_quiesce());
     }
 
     fn join(&mut self, deadline: Instant) -> Result<(), Fault> {
-        if let Err(wedged) = self.port.event.quiesce(deadline) {
-            self.wedged = Some(wedged);
-            return Err(Fault::Wedged);
+        for interrupt in &self.port.interrupts {
+            if let Err(wedged) = interrupt.event.quiesce(deadline) {
+                self.wedged = Some((wedged, interrupt.event.description().to_string()));
+                return Err(Fault::Wedged);
+            }
         }
         Ok(())
     }
@@ -89,14 +100,16 @@ impl Quiesce for Card {
     fn explain(&mut self, fault: Fault, say: &mut dyn FnMut(fmt::Arguments<'_>)) {
         match fault {
             Fault::Wedged => {
-                if let Some(wedged) = &self.wedged {
+                if let Some((wedged, thread)) = &self.wedged {
                     say(format_args!("shutdown: {wedged}"));
+                    culprit::explain_thread(thread, say);
                 }
-                culprit::explain_thread(&self.port.event.description(), say);
             }
-            // Frames that nobody fetches: what is the thread doing?
+            // Frames that nobody fetches: what are the threads doing?
             Fault::Undrained(Pending { received, .. }) if received > 0 => {
-                culprit::explain_thread(&self.port.event.description(), say);
+                for interrupt in self.port.interrupts.iter().filter(|interrupt| interrupt.profile.is_some()) {
+                    culprit::explain_thread(&interrupt.event.description(), say);
+                }
             }
             Fault::DmaRunning => {
                 if let Some(refusal) = self.refusal {
@@ -147,10 +160,10 @@ impl Teardown for Card {
     }
 
     fn tear_down(&mut self, _: DeviceStopped) -> Result<(), Fault> {
-        let (Some(proof), Some(ring)) = (self.stopped.take(), self.port.take_ring()) else {
+        let (Some(proof), Some(rings)) = (self.stopped.take(), self.port.take_rings()) else {
             return Err(Fault::DmaRunning);
         };
-        match self.port.adapter.teardown(proof, ring) {
+        match self.port.adapter.teardown(proof, rings) {
             Ok(_) => Ok(()),
             Err(TeardownError::Busy(left)) => {
                 console::message(format_args!("shutdown: tear down DMA: {left}\n"));

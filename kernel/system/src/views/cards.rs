@@ -25,19 +25,21 @@ impl fmt::Display for Answer {
 /// Writes where driver and device stand in the rings of every card.
 pub(super) fn rings(out: &mut dyn Write) -> fmt::Result {
     writeln!(out, "{:<8} {:>5} {:>6} {:>6} {:>7} {:>6}  driver", "ring", "len", "head", "tail", "device", "next")?;
-    services::ports().iter().try_for_each(|port| ring(port, out))
+    services::ports()
+        .iter()
+        .try_for_each(|port| (0..port.adapter.queue_count()).try_for_each(|queue| ring(port, queue, out)))
 }
 
-fn ring(port: &Port, out: &mut dyn Write) -> fmt::Result {
-    let rx = port.adapter.look_at_rx();
-    row(&port.name, "rx", rx.device, rx.next, out)?;
+fn ring(port: &Port, queue: u8, out: &mut dyn Write) -> fmt::Result {
+    let rx = port.adapter.look_at_rx(queue);
+    row(&port.name, Way("rx", queue), rx.device, rx.next, out)?;
     match rx.device.len.zip(rx.device.head) {
         Some((len, head)) if len > 0 => writeln!(out, "  to serve {}", (head + len - rx.next % len) % len)?,
         _ => writeln!(out)?,
     }
-    match port.adapter.look_at_tx() {
+    match port.adapter.look_at_tx(queue) {
         Ok(Some(tx)) => {
-            row(&port.name, "tx", tx.device, tx.next, out)?;
+            row(&port.name, Way("tx", queue), tx.device, tx.next, out)?;
             let paused = if tx.paused { ", paused" } else { "" };
             writeln!(out, "  to clean {}, in use {}, not flushed {}{paused}", tx.clean, tx.used, tx.unflushed)
         }
@@ -46,10 +48,22 @@ fn ring(port: &Port, out: &mut dyn Write) -> fmt::Result {
     }
 }
 
-fn row(name: &str, way: &str, device: DeviceRing, next: impl fmt::Display, out: &mut dyn Write) -> fmt::Result {
+/// A ring of a card: `rx`, or `rx1` for that of queue 1.
+struct Way(&'static str, u8);
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            0 => write!(f, "{} ", self.0),
+            queue => write!(f, "{}{queue}", self.0),
+        }
+    }
+}
+
+fn row(name: &str, way: Way, device: DeviceRing, next: impl fmt::Display, out: &mut dyn Write) -> fmt::Result {
     write!(
         out,
-        "{name:<5} {way} {:>5} {:>6} {:>6} {:>7} {next:>6}",
+        "{name:<5} {way}{:>5} {:>6} {:>6} {:>7} {next:>6}",
         Answer(device.len),
         Answer(device.head),
         Answer(device.tail),

@@ -19,19 +19,23 @@ const CLASSES: [&str; SIZES] = ["0", "1", "2-3", "4-7", "8-15", "16-31", "32-63"
 /// Writes the view.
 pub(super) fn show(out: &mut dyn Write) -> fmt::Result {
     let up = time::now().saturating_duration_since(ksync::time::Instant::ZERO);
-    services::ports().iter().try_for_each(|port| thread(port, up, out))?;
+    for port in services::ports() {
+        for interrupt in &port.interrupts {
+            if let Some(profile) = &interrupt.profile {
+                thread(port, &port.name_of(interrupt), profile, up, out)?;
+            }
+        }
+    }
     idle(up, out)
 }
 
-/// Writes what one card's thread has measured.
-fn thread(port: &Port, up: Duration, out: &mut dyn Write) -> fmt::Result {
-    let profile = &port.profile;
+/// Writes what one of a card's threads has measured.
+fn thread(port: &Port, name: &str, profile: &RunProfile, up: Duration, out: &mut dyn Write) -> fmt::Result {
     let (passes, packets) = (profile.passes(), profile.packets());
     let rate = passes.checked_div(up.as_secs()).unwrap_or(passes);
     writeln!(
         out,
-        "{}: about {passes} passes, {rate} a second since boot; 1 in {EVERY} measured, {packets} packets in them",
-        port.name
+        "{name}: about {passes} passes, {rate} a second since boot; 1 in {EVERY} measured, {packets} packets in them"
     )?;
     writeln!(out, "{:>12} {:>10} {:>10} {:>10}  cycles a packet", "", "mean", "least", "most")?;
     let mut all = StageCost::default();
@@ -44,7 +48,9 @@ fn thread(port: &Port, up: Duration, out: &mut dyn Write) -> fmt::Result {
     }
     writeln!(out, "{:>12} {:>10}", "all", all.mean)?;
     let received = port.adapter.statistics().rx_packets;
-    if let Some(cycles) = thread_cycles(port).and_then(|cycles| cycles.checked_div(received)) {
+    // What each of several threads has received is not counted apart.
+    let is_sole = port.adapter.queue_count() == 1;
+    if let Some(cycles) = thread_cycles(name).filter(|_| is_sole).and_then(|cycles| cycles.checked_div(received)) {
         writeln!(
             out,
             "{:>12} {cycles:>10} {:>21}  its thread's whole time, polling and switches included",
@@ -59,8 +65,8 @@ fn row(name: &str, cost: StageCost, out: &mut dyn Write) -> fmt::Result {
 }
 
 /// Cycles that a card's thread has run; `None` if it shares its thread, or time is not counted in cycles.
-fn thread_cycles(port: &Port) -> Option<u64> {
-    let is_its = |name: &str| name.split_once(": ").is_some_and(|(_, cards)| cards == &*port.name);
+fn thread_cycles(handler: &str) -> Option<u64> {
+    let is_its = |name: &str| name.split_once(": ").is_some_and(|(_, handlers)| handlers == handler);
     let found = threads::all().filter_map(Result::ok).find(|thread| thread.name.as_deref().is_some_and(is_its))?;
     let cycles = found.runtime.as_nanos() * u128::from(time::tsc_hz()?) / 1_000_000_000;
     u64::try_from(cycles).ok()
