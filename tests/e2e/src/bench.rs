@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use sluice::{
     host::{FlowId, FlowReport, FlowSpec, HostId, HostSpec, Lab},
-    machine::{Machine, Nic, Wire},
+    machine::{Machine, Nic, NicModel, Wire},
     testbed::{self, Testbed},
 };
 use wire::{Ipv4Cidr, MacAddr};
@@ -68,6 +68,8 @@ pub struct Plan {
     pub machine: Machine,
     /// The ports.
     pub ports: Vec<Port>,
+    /// What its cards are.
+    pub cards: NicModel,
     /// The configuration file, if it is not to be made from the ports.
     pub config: Option<String>,
     /// What else the configuration file says.
@@ -89,7 +91,7 @@ impl Plan {
         let hosts = hosts.map(|index| {
             HostSpec::new(&format!("host {index}"), cidr(Bench::host_address(index)), Bench::own_address(index))
         });
-        let nic = |port: &Port| Nic { slot: port.slot, ..Nic::new(Wire::Nothing) };
+        let nic = |port: &Port| Nic { slot: port.slot, model: self.cards, ..Nic::new(Wire::Nothing) };
         let machine = Machine { nics: self.ports.iter().map(nic).collect(), ..self.machine };
         let plan = testbed::Plan { machine, config, hosts: hosts.collect() };
         let Testbed { guest, lab, hosts } = Testbed::start(&plan, workspace(), &image)?;
@@ -109,6 +111,18 @@ impl Plan {
         bench.wait_for_links()?;
         bench.warm_up()?;
         Ok(bench)
+    }
+
+    /// The same with cards of another model.
+    #[must_use]
+    pub fn cards(self, cards: NicModel) -> Self {
+        Self { cards, ..self }
+    }
+
+    /// The same with settings in the configuration: lines of `[sysctl]`.
+    #[must_use]
+    pub fn tuned(self, settings: &str) -> Self {
+        Self { more: format!("{}[sysctl]\n{settings}\n", self.more), ..self }
     }
 
     /// Nothing else runs meanwhile.
@@ -141,7 +155,8 @@ impl Bench {
     /// Plans a bench of the given ports on the default machine.
     #[must_use]
     pub fn with_ports(ports: Vec<Port>) -> Plan {
-        Plan { machine: Machine::default(), ports, config: None, more: String::new(), alone: false }
+        let cards = NicModel::default();
+        Plan { machine: Machine::default(), ports, cards, config: None, more: String::new(), alone: false }
     }
 
     /// Returns the router's address on a port.

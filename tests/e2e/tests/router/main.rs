@@ -12,6 +12,7 @@ mod crash;
 mod debugger;
 mod dispatch;
 mod dump;
+mod em_82574l;
 mod errors;
 mod exits;
 mod footprint;

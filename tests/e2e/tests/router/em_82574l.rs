@@ -1,0 +1,106 @@
+//! The conformance suite of a driver in the virtual machine, for the 82574L with each delivery of its interrupts: attach, traffic, wrap
+//! of the rings, links that come and go, overload, stop at full traffic, detach. (The 82540EM goes through it in the other files.)
+
+use anyhow::{Context, Result, ensure};
+use e2e::{Bench, PATIENCE, Plan};
+use sluice::{
+    host::{FlowSpec, Sizes},
+    machine::{Machine, NicModel},
+};
+
+/// A flow from each host to each other one.
+fn mesh(bench: &Bench, packets: Option<u64>, window: u32) -> Vec<FlowSpec> {
+    let count = bench.hosts.len();
+    let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to))).filter(|(from, to)| from != to);
+    let flow = |(from, to): (usize, usize)| FlowSpec {
+        ports: (7000 + u16::try_from(from * 16 + to).unwrap_or(0), 9),
+        sizes: Sizes::Sweep(18, 1400),
+        packets,
+        window,
+        ..FlowSpec::new(bench.host(from), bench.host(to))
+    };
+    pairs.map(flow).collect()
+}
+
+fn plan(ports: usize, smp: u32) -> Plan {
+    let machine = Machine { smp, ..Machine::default() };
+    Plan { machine, ..Bench::of(ports) }.cards(NicModel::E1000e).alone()
+}
+
+/// Returns how many interrupts of a handler came, by `show intr`.
+fn claimed(shown: &str, handler: &str) -> Result<u64> {
+    let line = shown.lines().find(|line| line.trim_start().starts_with(&format!("{handler} ")));
+    let line = line.with_context(|| format!("no handler {handler}:\n{shown}"))?;
+    let number = line.split("claimed ").nth(1).and_then(|rest| rest.split(' ').next());
+    number.and_then(|number| number.parse().ok()).with_context(|| line.to_owned())
+}
+
+/// Traffic several times around the rings, links that flap under it, and the end while it still runs.
+fn conforms(plan: Plan, wired: &str) -> Result<()> {
+    let mut bench = plan.boot_warm()?;
+    let log = bench.router.command("show log")?;
+    ensure!(log.contains("em0: <Intel 82574L Gigabit Ethernet>") && log.contains(wired), "not {wired}:\n{log}");
+    let flows = mesh(&bench, Some(3000), 16);
+    let count = flows.len() as u64;
+    assert_eq!(bench.run_perfectly(flows, PATIENCE)?, count * 3000);
+    for _ in 0..2 {
+        bench.router.guest().set_link(1, false)?;
+        bench.router.wait_until("show interfaces", |shown| shown.contains("em1: down mac"))?;
+        bench.router.guest().set_link(1, true)?;
+        bench.router.wait_until("show interfaces", |shown| shown.contains("em1: up mac"))?;
+    }
+    bench.warm_up()?;
+    // More than the router takes, and then the end in the middle of it.
+    let flood: Vec<_> = mesh(&bench, None, 600).into_iter().map(|flow| bench.lab.start_flow(flow)).collect();
+    let enough =
+        |shown: &str| e2e::Books::parse(shown).is_ok_and(|books| books.fate("forwarded") > 20_000 + count * 3000);
+    bench.router.wait_until("show audit", enough)?;
+    bench.router.guest().console().skip();
+    bench.router.guest().console().send_line("poweroff")?;
+    let transcript = bench.router.ends_in_order()?;
+    drop(flood);
+    for port in 0..bench.hosts.len() {
+        let ledger = transcript.lines().find(|line| line.contains(&format!("shutdown: ledger: em{port}: ")));
+        ensure!(ledger.is_some_and(|ledger| ledger.ends_with("difference 0 and 0")), "{ledger:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn two_queues_with_a_message_each_conform_on_two_processors() -> Result<()> {
+    conforms(plan(3, 2), "MSI-X, irq 64, 65, 66, 67, 68, 2 queues")
+}
+
+#[test]
+fn one_queue_with_messages_conforms_on_one_processor() -> Result<()> {
+    conforms(plan(2, 1), "MSI-X, irq 64, 65, 66, 1 queues")
+}
+
+#[test]
+fn the_single_message_conforms() -> Result<()> {
+    conforms(plan(2, 2).tuned("\"hw.pci.enable_msix\" = 0"), "MSI, irq 64")
+}
+
+#[test]
+fn the_pin_conforms() -> Result<()> {
+    let settings = "\"hw.pci.enable_msix\" = 0\n\"hw.pci.enable_msi\" = 0";
+    conforms(plan(2, 2).tuned(settings), "INTx, irq ")
+}
+
+#[test]
+fn flows_between_four_ports_use_both_queues_and_each_has_its_thread() -> Result<()> {
+    let mut bench = plan(4, 2).boot_warm()?;
+    let flows = mesh(&bench, Some(1500), 12);
+    assert_eq!(bench.run_perfectly(flows, PATIENCE)?, 12 * 1500);
+    let shown = bench.router.command("show intr")?;
+    ensure!(shown.contains("irq64: em0:rx0") && shown.contains("irq68: em0:other"), "{shown}");
+    for queue in ["rx0", "rx1"] {
+        let interrupts = (0..4).map(|port| claimed(&shown, &format!("em{port}:{queue}"))).sum::<Result<u64>>()?;
+        ensure!(interrupts > 20, "{queue}: {interrupts}\n{shown}");
+    }
+    let rings = bench.router.command("show ring")?;
+    ensure!(rings.contains("em3   rx1  512") && rings.contains("em3   tx1  256"), "{rings}");
+    let refused = bench.router.command("sysctl hw.em.num_queues=1")?;
+    ensure!(refused.contains("read at boot"), "{refused}");
+    bench.finish()
+}
