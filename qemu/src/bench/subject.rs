@@ -9,7 +9,7 @@ use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 use anyhow::{Result, bail};
 use wire::{Ipv4Cidr, Ipv4Prefix, MacAddr};
 
-use crate::machine::{Accelerator, Machine};
+use crate::machine::{Accelerator, Machine, NicModel};
 
 /// One end of a link: who is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub struct Setup {
     pub networks: Vec<(usize, Ipv4Cidr)>,
     /// How many cards there are beside the two ports, each with an address and a link, and without traffic. Sluice alone has them.
     pub idle_ports: usize,
+    /// What the cards are.
+    pub cards: NicModel,
     /// Settings (`sysctl`) by the names that Sluice has for them; others ignore them.
     pub settings: Vec<(String, String)>,
 }
@@ -85,6 +87,7 @@ impl Setup {
             routes: Vec::new(),
             networks: Vec::new(),
             idle_ports: 0,
+            cards: NicModel::E1000,
             settings: Vec::new(),
         }
     }

@@ -105,7 +105,11 @@ impl Kit {
             .with_context(|| format!("cannot write {}", initramfs.display()))?;
         let command_line = format!("console=ttyS0 quiet panic=-1 {}", plan.command_line);
         let mut machine = Machine {
-            nics: setup.ports.iter().map(|port| Nic::new(Wire::Stream(port.clone()))).collect(),
+            nics: setup
+                .ports
+                .iter()
+                .map(|port| Nic { model: setup.cards, ..Nic::new(Wire::Stream(port.clone())) })
+                .collect(),
             memory: MEMORY.saturating_add(u32::try_from(plan.extra_memory).unwrap_or(u32::MAX)),
             processor_features: plan.processor_features.to_owned(),
             linux: Some(LinuxBoot { initramfs, command_line }),

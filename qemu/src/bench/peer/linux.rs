@@ -1,6 +1,6 @@
 //! Linux as a router: [`Linux`], as Debian ships its kernel or at the best tuning that is known for forwarding.
 //!
-//! The guest is made of Debian's packages: the kernel, the module e1000, busybox as `init`'s shell, iproute2 and ethtool.
+//! The guest is made of Debian's packages: the kernel, the module e1000 or e1000e, busybox as `init`'s shell, iproute2 and ethtool.
 //! No firewall and no connection tracking is loaded, and IPv6 is off, so that nothing but IPv4 forwarding is measured.
 
 use std::fmt::Write as _;
@@ -10,6 +10,7 @@ use anyhow::Result;
 use super::guest::{Kit, PROLOGUE, Plan};
 use crate::{
     bench::{Behaviour, ROUTER, Running, Setup, Subject},
+    machine::NicModel,
     progress::Progress,
 };
 
@@ -25,15 +26,17 @@ struct Tuning {
     name: &'static str,
     /// Parameters of the kernel's command line.
     kernel: &'static [&'static str],
-    /// Parameters of the module e1000, one value for each card.
+    /// Parameters of the module e1000, one value for each card. The module e1000e has none of these.
     module: &'static [&'static str],
+    /// Descriptors of each ring where they are no parameters of the module (ethtool -G).
+    ring: Option<u16>,
     sysctls: &'static [(&'static str, &'static str)],
     /// Features of the cards that are switched off (ethtool -K).
     features_off: &'static [&'static str],
 }
 
 /// As shipped.
-const SHIPPED: Tuning = Tuning { name: "linux", kernel: &[], module: &[], sysctls: &[], features_off: &[] };
+const SHIPPED: Tuning = Tuning { name: "linux", kernel: &[], module: &[], ring: None, sysctls: &[], features_off: &[] };
 
 /// Best known for forwarding small packets through a card without offloads of use to a router.
 const TUNED: Tuning = Tuning {
@@ -55,6 +58,7 @@ const TUNED: Tuning = Tuning {
         "tsc=reliable",
     ],
     module: &["RxDescriptors=1024,1024", "TxDescriptors=1024,1024"],
+    ring: Some(1024),
     sysctls: &[
         ("net.ipv4.ip_early_demux", "0"),
         ("net.core.netdev_budget", "600"),
@@ -100,7 +104,7 @@ impl Subject for Linux {
     }
 
     fn boot(&self, setup: &Setup) -> Result<Box<dyn Running>> {
-        let mut initramfs = self.kit.initramfs(&init(&self.tuning, setup.cpus), &["e1000"])?;
+        let mut initramfs = self.kit.initramfs(&init(&self.tuning, setup), &[driver(setup.cards)])?;
         initramfs.file("etc/routes", routes(setup).as_bytes());
         let plan = Plan {
             initramfs,
@@ -127,11 +131,22 @@ impl Tuning {
     }
 }
 
+/// Returns the name of the module that drives these cards.
+const fn driver(cards: NicModel) -> &'static str {
+    match cards {
+        NicModel::E1000 => "e1000",
+        NicModel::E1000e => "e1000e",
+    }
+}
+
 /// Returns the script that makes the guest a router.
-fn init(tuning: &Tuning, cpus: u32) -> String {
+fn init(tuning: &Tuning, setup: &Setup) -> String {
+    let cpus = setup.cpus;
     let mut text = PROLOGUE.to_owned();
     // Writing to a String does not fail.
-    let _ = writeln!(text, "must insmod /lib/modules/e1000.ko {}", tuning.module.join(" "));
+    let driver = driver(setup.cards);
+    let parameters = if setup.cards == NicModel::E1000 { tuning.module.join(" ") } else { String::new() };
+    let _ = writeln!(text, "must insmod /lib/modules/{driver}.ko {parameters}");
     text +=
         "must sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1\n";
     for (name, value) in tuning.sysctls {
@@ -141,14 +156,19 @@ fn init(tuning: &Tuning, cpus: u32) -> String {
         for feature in tuning.features_off {
             let _ = writeln!(text, "must ethtool -K eth{index} {feature} off");
         }
+        if let Some(ring) = tuning.ring.filter(|_| setup.cards != NicModel::E1000) {
+            let _ = writeln!(text, "must ethtool -G eth{index} rx {ring} tx {ring}");
+        }
         let _ = writeln!(text, "must ip address add {}/24 dev eth{index}", port.address);
         let _ = writeln!(text, "must ip link set eth{index} up");
     }
     if cpus > 1 {
         for index in 0..ROUTER.len() {
             let mask = 1 << (index % cpus as usize);
-            let _ = writeln!(text, "irq=$(sed -n 's/^ *\\([0-9]*\\):.* eth{index}$/\\1/p' /proc/interrupts)");
-            let _ = writeln!(text, "must sh -c \"echo {mask:x} > /proc/irq/$irq/smp_affinity\"");
+            // One line of a card, or the messages of its queues.
+            let irqs = format!("sed -n 's/^ *\\([0-9]*\\):.* eth{index}\\(-.*\\)*$/\\1/p' /proc/interrupts");
+            let _ = writeln!(text, "for irq in $({irqs}); do");
+            let _ = writeln!(text, "must sh -c \"echo {mask:x} > /proc/irq/$irq/smp_affinity\"; done");
         }
     }
     for index in 0..ROUTER.len() {
@@ -175,7 +195,8 @@ mod tests {
 
     #[test]
     fn what_is_tuned_is_in_the_script_and_in_the_description() {
-        let (shipped, tuned) = (init(&SHIPPED, 1), init(&TUNED, 1));
+        let setup = |cpus| Setup::new(cpus, ["a".into(), "b".into()]);
+        let (shipped, tuned) = (init(&SHIPPED, &setup(1)), init(&TUNED, &setup(1)));
         assert!(
             tuned.contains("insmod /lib/modules/e1000.ko RxDescriptors=1024,1024 TxDescriptors=1024,1024\n"),
             "{tuned}"
@@ -199,12 +220,22 @@ mod tests {
 
     #[test]
     fn each_card_has_a_processor_of_its_own_where_there_are_several() {
-        assert!(!init(&SHIPPED, 1).contains("smp_affinity"));
-        let script = init(&SHIPPED, 2);
+        let setup = |cpus| Setup::new(cpus, ["a".into(), "b".into()]);
+        assert!(!init(&SHIPPED, &setup(1)).contains("smp_affinity"));
+        let script = init(&SHIPPED, &setup(2));
         let first = script.find("echo 1 > /proc/irq/").unwrap();
         let second = script.find("echo 2 > /proc/irq/").unwrap();
-        assert!(script[..first].ends_with("eth0$/\\1/p' /proc/interrupts)\nmust sh -c \""), "{script}");
-        assert!(script[first..second].contains(" eth1$"), "{script}");
+        assert!(script[..first].contains(" eth0\\(-.*\\)*$/"), "{script}");
+        assert!(script[first..second].contains(" eth1\\(-.*\\)*$/"), "{script}");
+    }
+
+    #[test]
+    fn an_82574l_has_a_driver_of_its_own_whose_rings_ethtool_sets() {
+        let setup = Setup { cards: NicModel::E1000e, ..Setup::new(1, ["a".into(), "b".into()]) };
+        let script = init(&TUNED, &setup);
+        assert!(script.contains("insmod /lib/modules/e1000e.ko \n") && !script.contains("Descriptors="), "{script}");
+        assert!(script.contains("ethtool -G eth1 rx 1024 tx 1024"), "{script}");
+        assert!(!init(&SHIPPED, &setup).contains("ethtool"));
     }
 
     #[test]

@@ -55,7 +55,8 @@ impl Sluice {
     pub fn start(&self, setup: &Setup) -> Result<Guest> {
         let image = self.builder.image(&self.kernel, &files(setup), Firmware::Bios)?;
         let ports = setup.ports.iter().map(|port| Wire::Stream(port.clone()));
-        let nics = ports.chain((0..setup.idle_ports).map(|_| Wire::Nothing)).map(Nic::new).collect();
+        let nics = ports.chain((0..setup.idle_ports).map(|_| Wire::Nothing));
+        let nics = nics.map(|wire| Nic { model: setup.cards, ..Nic::new(wire) }).collect();
         let mut machine = Machine { nics, ..Machine::default() };
         setup.apply(&mut machine);
         let mut guest = Guest::start(&machine, &image, RunFolder::new(&self.workspace)?)?;

@@ -1,21 +1,23 @@
 //! `bench instructions`: what a forwarded packet costs in instructions and register accesses, and where they go.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use sluice::{
     bench::{
-        Record, Subject,
+        HOSTS, Record, Subject,
         generator::{Load, Mode},
         instructions::{Cost, Metered},
         meter::{By, Code},
         peer::Sluice,
         record::Folder,
     },
+    machine::NicModel,
     progress::Progress,
     workspace::Workspace,
 };
+use wire::Ipv4Prefix;
 
 use super::peers::Peer;
 
@@ -34,6 +36,15 @@ pub(super) struct Arguments {
     /// Whether frames go one way, both, or each in turn
     #[arg(long, value_enum, value_delimiter = ',', default_value = "one,both")]
     ways: Vec<Ways>,
+    /// What the two cards are
+    #[arg(long, value_enum, default_value_t)]
+    cards: NicModel,
+    /// Addresses that the frames of each direction go to, at random: as many flows (1: the other host's own address)
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_000))]
+    flows: u32,
+    /// Queues of each card, as far as it has them (hw.em.num_queues; 0: one for each processor)
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    queues: u8,
     /// How frames come: in batches, as many on their way as --window says, or one at a time
     #[arg(long, value_enum, default_value_t)]
     load: Arrival,
@@ -80,6 +91,23 @@ enum Arrival {
     Batch,
     /// One on its way
     Single,
+}
+
+/// The network that the flows' addresses are in, behind each port.
+const FLOWS: [(Ipv4Addr, u8); 2] = [(Ipv4Addr::new(172, 17, 0, 0), 16), (Ipv4Addr::new(172, 18, 0, 0), 16)];
+
+/// Returns the routes to the flows' addresses: by the host at each port.
+fn flow_routes() -> impl Iterator<Item = (Ipv4Prefix, Ipv4Addr)> {
+    FLOWS
+        .into_iter()
+        .zip(HOSTS)
+        .map(|((network, length), host)| (Ipv4Prefix::containing(network, length), host.address))
+}
+
+/// Returns so many addresses behind a port.
+fn flows(port: usize, count: u32) -> Vec<Ipv4Addr> {
+    let network = FLOWS.get(port).map_or(Ipv4Addr::UNSPECIFIED, |(network, _)| *network);
+    (1..=count).map(|host| Ipv4Addr::from(u32::from(network) + host)).collect()
 }
 
 /// A run of the measurement.
@@ -156,13 +184,23 @@ impl Run<'_> {
         Metered::boot(subject, &self.workspace, counts_registers, self.progress, |setup| {
             setup.cpus = cpus;
             setup.settings.push(dispatch);
+            if self.arguments.queues > 0 {
+                setup.settings.push(("hw.em.num_queues".to_owned(), self.arguments.queues.to_string()));
+            }
+            setup.cards = self.arguments.cards;
+            if self.arguments.flows > 1 {
+                setup.routes.extend(flow_routes());
+            }
         })
     }
 
     fn cost(&self, metered: &mut Metered, size: usize, ways: Ways) -> Result<(Cost, u64)> {
         let window = if self.arguments.load == Arrival::Single { 1 } else { self.arguments.window };
         let duration = Duration::from_secs_f64(self.arguments.seconds);
-        let load = Load::new(ways == Ways::Both, size, Mode::Closed { window }, duration);
+        let mut load = Load::new(ways == Ways::Both, size, Mode::Closed { window }, duration);
+        if self.arguments.flows > 1 {
+            load.streams.iter_mut().for_each(|stream| stream.destinations = flows(stream.to(), self.arguments.flows));
+        }
         let bar = self.progress.line("Counting");
         let (cost, outcome) = metered.cost(&load, &bar)?;
         bar.finish_and_clear();
@@ -174,7 +212,10 @@ impl Run<'_> {
         let record = Record::new("instructions", subject.name()).with("frame", size).with("cpus", cpus);
         let record = record.with("ways", if ways == Ways::Both { "both" } else { "one" });
         let record = record.with("window", if single { 1 } else { self.arguments.window });
-        record.with("dispatch", self.arguments.dispatch.as_str())
+        let record = record.with("dispatch", self.arguments.dispatch.as_str());
+        let cards =
+            self.arguments.cards.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        record.with("cards", cards).with("flows", self.arguments.flows).with("queues", u32::from(self.arguments.queues))
     }
 
     fn show(&self, record: &Record, cost: &Cost, code: Option<&Code<'_>>) -> Result<()> {
