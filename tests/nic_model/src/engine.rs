@@ -74,7 +74,7 @@ impl Device {
         }
         let wrote = self.write_back_due(memory);
         let received = self.receive_one(memory);
-        let sent = (0..self.variant.queues).fold(false, |sent, queue| self.send_one(queue, memory) || sent);
+        let sent = (0..self.variant.queues).filter(|queue| self.send_one(*queue, memory)).count() > 0;
         wrote || received || sent || !self.engine.late.is_empty()
     }
 

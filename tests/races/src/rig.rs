@@ -452,14 +452,13 @@ fn attach_all(setup: Setup, machine: &Machine, router: &'static Router, host: &H
                 (line, event)
             }
         };
-        ports.push(attach(number, setup, machine, router, host, line, event));
+        ports.push(attach(number, machine, router, host, line, event));
     }
     ports
 }
 
 fn attach(
     number: u8,
-    setup: Setup,
     machine: &Machine,
     router: &'static Router,
     host: &Host,
