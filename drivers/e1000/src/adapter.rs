@@ -74,8 +74,6 @@ pub struct Adapter<R> {
     pub(crate) masked_for_good: AtomicBool,
     /// The watchdog wants the ithreads to reset the device.
     pub(crate) recover: AtomicBool,
-    /// One bit for each queue whose thread stands still for the reset.
-    pub(crate) standing: AtomicU32,
     /// How often the device has been programmed anew. A receive ring that has an older number has to be given to it again.
     pub(crate) generation: AtomicU32,
     /// Interrupt causes the filter has read and nobody has looked at.
@@ -176,7 +174,8 @@ impl<R: RegisterIo> Adapter<R> {
 
     #[inline]
     pub(crate) fn generation(&self) -> u32 {
-        self.generation.load(Ordering::Relaxed)
+        // ORDERING: acquire pairs with the release in `restart_after_recovery`: who sees the number finds the device programmed.
+        self.generation.load(Ordering::Acquire)
     }
 
     #[inline]

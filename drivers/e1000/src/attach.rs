@@ -184,7 +184,6 @@ impl<R: RegisterIo> Adapter<R> {
             egress_open: AtomicBool::new(true),
             masked_for_good: AtomicBool::new(false),
             recover: AtomicBool::new(false),
-            standing: AtomicU32::new(0),
             generation: AtomicU32::new(0),
             causes: AtomicU32::new(0),
             link: AtomicU32::new(0),

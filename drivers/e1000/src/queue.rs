@@ -5,7 +5,7 @@
 
 use core::iter;
 
-use ksync::{CachePadded, SpinLock, counter::Counter};
+use ksync::{CachePadded, SpinLock, atomic::AtomicU32, counter::Counter};
 use pktbuf::PoolCache;
 
 use crate::{
@@ -26,6 +26,8 @@ pub(crate) struct Queue {
     pub(crate) rx_interrupts: Counter,
     /// Interrupts for what this queue has sent.
     pub(crate) tx_interrupts: Counter,
+    /// For which generation's reset the receiving thread stands still: that generation's number and 1.
+    pub(crate) stands_for: AtomicU32,
     /// Where the receive ring lies.
     pub(crate) rx_place: RingPlace,
 }
@@ -38,6 +40,7 @@ impl Queue {
             rx: CachePadded::new(RxCounters::default()),
             rx_interrupts: Counter::new(),
             tx_interrupts: Counter::new(),
+            stands_for: AtomicU32::new(0),
             rx_place,
         }
     }

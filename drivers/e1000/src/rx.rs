@@ -145,10 +145,12 @@ impl RxRing {
         if !Arc::ptr_eq(&self.name, &adapter.name) || !adapter.may_receive() {
             return 0;
         }
+        // In this order: the generation changes before the flag goes, so that a flag that has just gone shows the new one.
+        let is_recovering = adapter.recovery_wanted();
         if self.generation != adapter.generation() {
             return self.rejoin(adapter, cache, sink);
         }
-        if adapter.recovery_wanted() {
+        if is_recovering {
             return self.recover(adapter, cache, sink);
         }
         // Less than the whole ring with what is unflushed: then RDT, written later, cannot run into RDH.
@@ -392,7 +394,7 @@ impl RxRing {
         mut sink: impl FnMut(PacketBuf),
     ) -> usize {
         if self.queue != 0 {
-            adapter.stand_still(self.queue);
+            adapter.stand_still(self.queue, self.generation);
             return 0;
         }
         if !adapter.all_stand_still() || adapter.reset_for_recovery(cache).is_err() {

@@ -97,8 +97,7 @@ impl<R: RegisterIo> Adapter<R> {
         report.hang = self.queues.iter().find_map(|queue| self.find_hang(queue, now, Status::from_bits_retain(status)));
         match report.hang {
             Some(TxHang { remedy: Remedy::Restart, queue, .. }) => self.restart_transmit(queue),
-            // ORDERING: release pairs with nothing that is read by it: the ithreads only act upon the flag.
-            Some(TxHang { remedy: Remedy::Reset, .. }) => self.recover.store(true, Ordering::Release),
+            Some(TxHang { remedy: Remedy::Reset, .. }) => self.recover.store(true, Ordering::Relaxed),
             None => {}
         }
         report.recovering = self.recovery_wanted();
@@ -145,23 +144,25 @@ impl<R: RegisterIo> Adapter<R> {
         self.ring_restarts.get()
     }
 
-    /// Says that the thread of a queue other than 0 serves its ring no more before the device has been reset, and wakes that of queue 0.
-    pub(crate) fn stand_still(&self, queue: u8) {
+    /// Says that the thread of a queue other than 0, whose ring is of this generation, serves it no more before the device has been
+    /// reset, and wakes that of queue 0.
+    pub(crate) fn stand_still(&self, queue: u8, generation: u32) {
         // ORDERING: release pairs with the acquire in `all_stand_still`: what this thread has done to its ring comes before the reset.
-        self.standing.fetch_or(1 << queue, Ordering::Release);
+        self.queues.of(usize::from(queue)).stands_for.store(generation.wrapping_add(1), Ordering::Release);
         self.raise_vector(Vector::Rx(0));
     }
 
-    /// Returns whether the threads of all queues but 0 stand still.
+    /// Returns whether the threads of all queues but 0 stand still for the reset of this generation, and not of an earlier one.
     pub(crate) fn all_stand_still(&self) -> bool {
-        let others = (1..self.queue_count()).fold(0, |mask, queue| mask | 1 << queue);
+        let next = self.generation().wrapping_add(1);
         // ORDERING: pairs with the release in `stand_still`.
-        self.standing.load(Ordering::Acquire) & others == others
+        self.queues.iter().skip(1).all(|queue| queue.stands_for.load(Ordering::Acquire) == next)
     }
 
     #[inline]
     pub(crate) fn recovery_wanted(&self) -> bool {
-        self.recover.load(Ordering::Relaxed)
+        // ORDERING: acquire pairs with the release in `restart_after_recovery`.
+        self.recover.load(Ordering::Acquire)
     }
 
     /// Stops transmitters, resets the device and takes back what was to be sent. On failure the port is `Failed` (or
@@ -205,11 +206,10 @@ impl<R: RegisterIo> Adapter<R> {
         rx.restart(&self.regs);
         self.enable();
         self.update_link();
-        self.standing.store(0, Ordering::Relaxed);
-        // ORDERING: release, so that who finds the flag gone or the new generation finds the device programmed: the threads of the other
-        // queues read both before they touch their rings.
-        self.recover.store(false, Ordering::Release);
+        // ORDERING: release pairs with the acquire in `generation`, which the threads of the other queues read before they touch their
+        // rings. The flag comes after it: who finds it gone must not go on with a ring of the generation before.
         rx.generation = self.generation.fetch_add(1, Ordering::Release).wrapping_add(1);
+        self.recover.store(false, Ordering::Release);
         if self.delivery == Delivery::PerQueue {
             // The thread of queue 0 unmasks its own vector when it has run out of work, and no other.
             self.unmask();

@@ -4,7 +4,7 @@
 //! was found for a next hop is kept as long as the snapshot, the neighbours and the second are the same: the last so that ARP learns once a
 //! second which neighbours are in use. One worker's own; no lock, no atomic.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec, vec::Vec};
 
 use forward::Rewrite;
 use ksync::time::Instant;
@@ -15,10 +15,8 @@ const WAYS: usize = if cfg!(any(loom, shuttle)) { 8 } else { 1024 };
 /// How packets to one gateway leave.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
-    /// When it was found, in the counting of [`Ways::epoch`]; 0 never.
-    epoch: u32,
-    /// Index of the next hop.
-    hop: u16,
+    /// When it was found, in the counting of [`Ways::epoch`], and the index of the next hop: one number, for one comparison.
+    name: u64,
     /// The interface.
     pub(crate) out: u16,
     /// Octets of the longest plain packet that goes.
@@ -40,15 +38,15 @@ pub(crate) struct Ways {
     moment: Moment,
     /// Counts the moments. It wraps after more than a century of changes each second, if nothing else changes.
     epoch: u32,
-    known: Box<[Known]>,
+    known: Box<[Known; WAYS]>,
 }
 
 impl Ways {
     /// Knows nothing.
     pub(crate) fn new() -> Self {
-        let nothing = Known { epoch: 0, hop: 0, out: 0, longest: 0, rewrite: Rewrite::NONE };
+        let nothing = Known { name: 0, out: 0, longest: 0, rewrite: Rewrite::NONE };
         let moment = Moment { snapshot: 0, neighbours: 0, second: 0 };
-        Self { moment, epoch: 1, known: alloc::vec![nothing; WAYS].into() }
+        Self { moment, epoch: 1, known: boxed(nothing) }
     }
 
     /// Forgets everything if anything has changed that it depends on: the snapshot, the generation of the neighbours as read before any
@@ -66,7 +64,7 @@ impl Ways {
     /// Forgets everything.
     pub(crate) fn forget(&mut self) {
         self.epoch = self.epoch.checked_add(1).unwrap_or_else(|| {
-            self.known.iter_mut().for_each(|known| known.epoch = 0);
+            self.known.iter_mut().for_each(|known| known.name = 0);
             1
         });
     }
@@ -75,16 +73,28 @@ impl Ways {
     #[inline]
     pub(crate) fn get(&self, hop: u16) -> Option<&Known> {
         let known = self.known.get(usize::from(hop) % WAYS)?;
-        (known.hop == hop && known.epoch == self.epoch).then_some(known)
+        (known.name == self.name(hop)).then_some(known)
     }
 
     /// Remembers the way by a next hop, in place of another perhaps.
     pub(crate) fn put(&mut self, hop: u16, out: u16, longest: u32, rewrite: Rewrite) {
-        let epoch = self.epoch;
+        let name = self.name(hop);
         if let Some(place) = self.known.get_mut(usize::from(hop) % WAYS) {
-            *place = Known { epoch, hop, out, longest, rewrite };
+            *place = Known { name, out, longest, rewrite };
         }
     }
+
+    /// Returns the name of a next hop in this epoch; never 0.
+    #[inline]
+    const fn name(&self, hop: u16) -> u64 {
+        (self.epoch as u64) << 16 | hop as u64
+    }
+}
+
+/// Allocates the places without having them on the stack.
+fn boxed(nothing: Known) -> Box<[Known; WAYS]> {
+    // As many as there are, so that the other arm is never taken.
+    Vec::into_boxed_slice(vec![nothing; WAYS]).try_into().unwrap_or_else(|_| Box::new([nothing; WAYS]))
 }
 
 #[cfg(test)]

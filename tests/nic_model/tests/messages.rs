@@ -164,6 +164,27 @@ fn a_reset_waits_until_the_threads_of_both_queues_stand_still_and_loses_no_frame
 }
 
 #[test]
+fn who_stood_still_for_one_reset_does_not_stand_still_for_the_next() {
+    let machine = Machine::of(PART, 800);
+    let mut bench = port(&machine);
+    for round in 0..3_u64 {
+        bench.nic.set_faults(|faults| faults.transmit_stuck = true);
+        assert_eq!(bench.send(&frame(9, 1, 60)), TxOutcome::all(1));
+        let wanted = |second| bench.adapter.tick(Instant::from_secs(round * 100 + second)).recovering;
+        assert!((0..20).any(wanted), "round {round}");
+        // Twice, the second time after all has been said.
+        let resets = bench.nic.resets();
+        assert_eq!((bench.service(64), bench.nic.resets()), (0, resets), "round {round}");
+        assert_eq!((bench.service_second(64), bench.service_second(64)), (0, 0));
+        bench.service(64);
+        assert_eq!(bench.nic.resets(), resets + 1, "round {round}");
+        bench.service_second(64);
+    }
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
 fn rings_are_taken_down_together_or_not_at_all() {
     let machine = Machine::of(PART, 400);
     let Bench { adapter, rx, second, cache, .. } = port(&machine);
