@@ -8,6 +8,7 @@ use std::{
     env,
     fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
+    io::Write,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -15,9 +16,10 @@ use std::{
 };
 
 use ::symbols::{Table, attached};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use config::routes;
 
-use crate::{machine::Firmware, prepare, progress::Progress, symbols, toolchain::Toolchain, workspace::Workspace};
+use crate::{prepare, progress::Progress, symbols, toolchain::Toolchain, workspace::Workspace};
 
 /// The target the kernel is built for.
 const TARGET: &str = "x86_64-unknown-none";
@@ -32,6 +34,15 @@ const KERNEL_RUSTFLAGS: &str = "-C force-frame-pointers=yes -C link-arg=--build-
 /// How many images are kept at most, and for how long each is safe from being removed.
 const KEPT_IMAGES: usize = 64;
 const SAFE_AGE: Duration = Duration::from_secs(3600);
+
+/// What an image has of the user and of the kernel's build.
+#[derive(Debug)]
+struct Content<'a> {
+    /// The file of the user.
+    configuration: &'a [u8],
+    /// What is put behind the kernel.
+    attached: Vec<u8>,
+}
 
 /// Builds for one checkout, with one toolchain.
 #[derive(Clone, Debug)]
@@ -114,47 +125,55 @@ impl Builder {
         built.clone().map_err(anyhow::Error::msg)
     }
 
-    /// Returns a disk image of `kernel`, its symbols and the configuration `config`; made now unless one of the same content
-    /// exists.
+    /// Returns a disk image of `kernel`, its symbols, and the configuration `config` with the routes that may be packed behind it;
+    /// made now unless one of the same content exists.
     ///
     /// # Errors
     /// When the image tool does not build or fails, or no symbol table can be made of the kernel.
-    pub fn image(&self, kernel: &Path, config: &[u8], firmware: Firmware) -> Result<PathBuf> {
+    pub fn image(&self, kernel: &Path, config: &[u8]) -> Result<PathBuf> {
         let _lock = lock(&self.workspace)?;
-        self.image_with(kernel, &attached::join(config, &self.symbols(kernel)?), firmware)
+        self.image_with(kernel, &self.content(kernel, config)?)
     }
 
-    /// As [`image`](Self::image), of exactly this ramdisk: for tests of what the kernel makes of a bad one.
+    /// As [`image`](Self::image), with exactly these octets attached to the kernel: for tests of what it makes of bad ones.
     ///
     /// # Errors
     /// When the image tool does not build or fails.
-    pub fn image_of_ramdisk(&self, kernel: &Path, ramdisk: &[u8], firmware: Firmware) -> Result<PathBuf> {
+    pub fn image_with_attached(&self, kernel: &Path, config: &[u8], attached: Vec<u8>) -> Result<PathBuf> {
         let _lock = lock(&self.workspace)?;
-        self.image_with(kernel, ramdisk, firmware)
+        self.image_with(kernel, &Content { configuration: config, attached })
     }
 
-    fn image_with(&self, kernel: &Path, ramdisk: &[u8], firmware: Firmware) -> Result<PathBuf> {
+    fn image_with(&self, kernel: &Path, content: &Content<'_>) -> Result<PathBuf> {
         let tool = self.image_tool()?;
         let folder = self.workspace.folder("images")?;
-        let image = folder.join(format!("{}-{}.img", content_key(&[kernel, &tool], ramdisk)?, firmware.name()));
+        let key = content_key(&[kernel, &tool], &[content.configuration, &content.attached])?;
+        let image = folder.join(format!("{key}.img"));
         if let Ok(file) = File::open(&image) {
             // The time of its last use keeps it from being removed; failing to note that costs a rebuild at most.
             let _ = file.set_modified(SystemTime::now());
             return Ok(image);
         }
-        self.run_image_tool(&tool, kernel, ramdisk, &image, firmware)?;
+        self.run_image_tool(&tool, kernel, content, &image)?;
         remove_old_images(&folder);
         Ok(image)
     }
 
-    /// Writes a disk image of `kernel`, its symbols and the configuration `config` to `out`.
+    /// Writes a disk image of `kernel`, its symbols and the configuration `config` to `out`, as [`image`](Self::image).
     ///
     /// # Errors
     /// When the image tool does not build or fails, or no symbol table can be made of the kernel.
-    pub fn image_file(&self, kernel: &Path, config: &[u8], out: &Path, firmware: Firmware) -> Result<()> {
+    pub fn image_file(&self, kernel: &Path, config: &[u8], out: &Path) -> Result<()> {
         let _lock = lock(&self.workspace)?;
         let tool = self.image_tool()?;
-        self.run_image_tool(&tool, kernel, &attached::join(config, &self.symbols(kernel)?), out, firmware)
+        self.run_image_tool(&tool, kernel, &self.content(kernel, config)?, out)
+    }
+
+    /// Takes routes from behind the configuration, which is to stay a text, and puts them with the symbols behind the kernel.
+    fn content<'a>(&self, kernel: &Path, config: &'a [u8]) -> Result<Content<'a>> {
+        let parts = routes::split(config).map_err(|routes::DamagedRoutes| anyhow!("the packed routes are damaged"))?;
+        let (configuration, routes) = config.split_at(parts.configuration.len());
+        Ok(Content { configuration, attached: attached::join(routes, &self.symbols(kernel)?) })
     }
 
     /// Returns the symbol table of `kernel`, kept beside it until either the kernel or this program changes.
@@ -192,18 +211,21 @@ impl Builder {
         Ok(self.workspace.target("image").join("release").join("image"))
     }
 
-    fn run_image_tool(&self, tool: &Path, kernel: &Path, ramdisk: &[u8], out: &Path, firmware: Firmware) -> Result<()> {
-        // The firmware reads the kernel sector by sector: the debugger's tables would make the boot five times as long. What
-        // the kernel needs of them is in the ramdisk, in a tenth of the space.
+    fn run_image_tool(&self, tool: &Path, kernel: &Path, content: &Content<'_>, out: &Path) -> Result<()> {
+        // The firmware reads the kernel a few sectors at a time: the debugger's tables would make the boot five times as long. What
+        // the kernel needs of them is attached to it, in a tenth of the space.
         let folder = self.workspace.folder("tmp")?;
-        let (packed, ramdisk_file) = (folder.join("packed-kernel"), folder.join("ramdisk"));
+        let (packed, configuration) = (folder.join("packed-kernel"), folder.join("configuration"));
         let mut strip = Command::new(self.toolchain.objcopy());
         strip.arg("--strip-all").arg(kernel).arg(&packed);
         self.progress.run("Packing the kernel", &mut strip)?;
-        fs::write(&ramdisk_file, ramdisk).with_context(|| format!("cannot write {}", ramdisk_file.display()))?;
+        let attach = || File::options().append(true).open(&packed)?.write_all(&content.attached);
+        attach().with_context(|| format!("cannot write {}", packed.display()))?;
+        let written = fs::write(&configuration, content.configuration);
+        written.with_context(|| format!("cannot write {}", configuration.display()))?;
         let mut command = Command::new(tool);
-        command.arg("--kernel").arg(&packed).arg("--ramdisk").arg(&ramdisk_file).arg("--out").arg(out);
-        command.arg(format!("--{}", firmware.name())).env("TMPDIR", self.workspace.folder("tmp")?);
+        command.arg("--kernel").arg(&packed).arg("--configuration").arg(&configuration).arg("--out").arg(out);
+        command.env("TMPDIR", folder);
         self.progress.run("Making the disk image", &mut command)
     }
 }
@@ -227,12 +249,12 @@ pub(crate) fn lock(workspace: &Workspace) -> Result<File> {
 }
 
 /// Returns a name made of the content of everything that goes into an image.
-fn content_key(files: &[&Path], ramdisk: &[u8]) -> Result<String> {
+fn content_key(files: &[&Path], parts: &[&[u8]]) -> Result<String> {
     // Two differently begun sums make a chance collision of two images as good as impossible.
     let mut sums = [DefaultHasher::new(), DefaultHasher::new()];
     "second".hash(&mut sums[1]);
     let contents = files.iter().map(|path| fs::read(path).with_context(|| format!("cannot read {}", path.display())));
-    for content in contents.chain([Ok(ramdisk.to_vec())]) {
+    for content in contents.chain(parts.iter().map(|part| Ok(part.to_vec()))) {
         let content = content?;
         sums.iter_mut().for_each(|sum| content.hash(sum));
     }
@@ -263,10 +285,11 @@ mod tests {
         let (kernel, tool) = (folder.join("kernel"), folder.join("tool"));
         fs::write(&kernel, "kernel").unwrap();
         fs::write(&tool, "tool").unwrap();
-        let key = |config: &str| content_key(&[&kernel, &tool], config.as_bytes()).unwrap();
+        let key = |config: &str| content_key(&[&kernel, &tool], &[config.as_bytes(), b"x"]).unwrap();
         let first = key("a");
         assert_eq!(first, key("a"));
         assert_ne!(first, key("b"));
+        assert_ne!(first, key("ax"));
         fs::write(&kernel, "kernel 2").unwrap();
         assert_ne!(first, key("a"));
         fs::write(&kernel, "kernel").unwrap();

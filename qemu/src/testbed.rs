@@ -74,7 +74,7 @@ impl Testbed {
         prepare::for_running(plan.machine.firmware, progress)?;
         let builder = Builder::new(&workspace, progress)?;
         let kernel = builder.kernel_once()?;
-        let image = builder.image(&kernel, plan.config.as_bytes(), plan.machine.firmware)?;
+        let image = builder.image(&kernel, plan.config.as_bytes())?;
         let mut bed = Self::start(plan, &workspace, &image)?;
         bed.wait_running()?;
         Ok(bed)

@@ -4,8 +4,9 @@
 //! `PREFIX via ADDRESS`, `PREFIX blackhole` or `PREFIX unreachable`, with comments behind `#`; packed, a route takes three to
 //! five octets: sorted, each prefix as its distance from the one before, its target as a number in a list.
 //!
-//! The packed routes stand behind the configuration, followed by a footer: their length (32 bits), a checksum (64 bits, FNV-1a) and
-//! eight octets to recognise it by. Allocates; thread context.
+//! The packed routes stand behind something else: behind the configuration on their way to the image, and there behind the kernel, as the
+//! configuration stays a text. A footer follows: their length (32 bits), a checksum (64 bits, FNV-1a) and eight octets to recognise it by.
+//! Allocates; thread context.
 
 use alloc::{
     collections::BTreeMap,
@@ -31,10 +32,10 @@ const UNREACHABLE: u8 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DamagedRoutes;
 
-/// A file taken apart: the configuration, and the routes behind it if there are any.
+/// A file taken apart: the configuration or whatever else precedes, and the routes behind it if there are any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts<'a> {
-    /// The configuration.
+    /// What precedes the routes.
     pub configuration: &'a [u8],
     /// The routes.
     pub routes: Packed<'a>,

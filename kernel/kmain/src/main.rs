@@ -45,7 +45,7 @@ fn boot(info: &'static mut BootInfo) -> ! {
         Ok(found) => found,
         Err(error) => panic!("the platform could not be brought up: {error:?}"),
     };
-    let wires = Wires { dma: &DMA, configuration: record.ramdisk };
+    let wires = Wires { dma: &DMA, configuration: record.ramdisk, attached: record.attached };
     join_threads();
     // Without the other processors the router is slower, not wrong.
     if let Err(error) = platform::start_cpus(found, processor) {

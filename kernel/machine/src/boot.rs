@@ -2,7 +2,7 @@
 //!
 //! - [`LOADER_CONFIG`]: what this kernel asks of the loader: everything in the upper half, physical memory at a fixed offset.
 //! - [`BootRecord`]: our own copy of the loader's answers (memory map, ACPI root, the configuration file as bytes).
-//! - [`symbols()`]: the kernel's symbol and line table, which follows the configuration, and [`build_id`].
+//! - [`symbols()`]: the kernel's symbol and line table, which follows the kernel in its file, and [`build_id`].
 //! - [`bring_up`]: console, traps, memory, protections, interrupt stacks: the machine's share of the boot.
 //! - [`stage`]: prints `[ 1/12] serial console` so that the last line on the screen says what was being tried.
 //!
@@ -84,14 +84,15 @@ pub struct BootRecord {
     loader_frames: usize,
     /// Physical address of the ACPI root pointer.
     pub rsdp: Option<u64>,
-    /// The configuration file, exactly as written into the image; empty if the image has none.
+    /// The configuration file, exactly as it is on the disk; empty if there is none.
     pub ramdisk: &'static [u8],
-    /// The configuration and what follows it.
-    pub(crate) ramdisk_file: &'static [u8],
+    /// What the image tool has put behind the kernel in its file, but for the symbol table; may begin with the end of the kernel's
+    /// own file.
+    pub attached: &'static [u8],
     symbols: Result<Option<&'static [u8]>, Damaged>,
     /// What is added to an address in the kernel file to get the address it runs at.
     pub image_offset: u64,
-    /// Physical address and length of the kernel file in memory.
+    /// Physical address and length of the kernel file in memory, with all that follows it.
     pub image_file: (u64, u64),
     /// Lowest address of the boot thread's stack; the page below is unmapped.
     pub stack_bottom: u64,
@@ -104,6 +105,13 @@ impl BootRecord {
     #[must_use]
     pub fn usable(&self) -> &[UsableRange] {
         self.ranges.get(..self.range_count).unwrap_or(&[])
+    }
+
+    /// The addresses of the pages that hold nothing but what was attached to the kernel.
+    pub(crate) fn attached_pages(&self) -> impl Iterator<Item = u64> + use<> {
+        let start = self.attached.as_ptr_range().start.addr() as u64;
+        let table = self.symbols.ok().flatten().unwrap_or(self.attached);
+        whole_pages(start, table.as_ptr_range().end.addr() as u64)
     }
 }
 
@@ -178,9 +186,11 @@ pub fn bring_up(info: &'static mut BootInfo) -> Result<&'static BootRecord, Boot
     }
     let phys_offset = info.physical_memory_offset.into_option().ok_or(BootError::NoPhysicalMapping)?;
     let framebuffer = info.framebuffer.take();
-    let record = RECORD.call_once(|| capture(info));
     // SAFETY: the loader maps all of physical memory at this offset.
-    if let Some(id) = unsafe { find_build_id(record, phys_offset) } {
+    let file = unsafe { kernel_file(info, phys_offset) };
+    let image = elf::Image::parse(file, info.kernel_image_offset);
+    let record = RECORD.call_once(|| capture(info, image.as_ref().map_or(&[], |image| image.behind(file))));
+    if let Some(id) = image.and_then(|image| image.notes(file).find_map(BuildId::in_notes)) {
         BUILD_ID.call_once(|| id);
     }
     entry::mark("symbols");
@@ -220,7 +230,7 @@ pub fn bring_up(info: &'static mut BootInfo) -> Result<&'static BootRecord, Boot
 }
 
 /// Copies what we need out of the loader's structure.
-fn capture(info: &BootInfo) -> BootRecord {
+fn capture(info: &BootInfo, behind_kernel: &'static [u8]) -> BootRecord {
     let mut ranges = [UsableRange::default(); MAX_RANGES];
     let (range_count, dropped_ranges) = collect_usable(&info.memory_regions, &mut ranges);
     let ramdisk: &'static [u8] = match info.ramdisk_addr.into_option() {
@@ -230,15 +240,15 @@ fn capture(info: &BootInfo) -> BootRecord {
         },
         _ => &[],
     };
-    let parts = attached::split(ramdisk);
+    let parts = attached::split(behind_kernel);
     BootRecord {
         ranges,
         range_count,
         dropped_ranges,
         loader_frames: frames_of(&info.memory_regions, MemoryRegionKind::Bootloader),
         rsdp: info.rsdp_addr.into_option(),
-        ramdisk: parts.configuration,
-        ramdisk_file: ramdisk,
+        ramdisk,
+        attached: parts.front,
         symbols: parts.table,
         image_offset: info.kernel_image_offset,
         image_file: (info.kernel_addr, info.kernel_len),
@@ -247,16 +257,20 @@ fn capture(info: &BootInfo) -> BootRecord {
     }
 }
 
-/// Finds the build id that the linker left in the kernel's file.
+/// Returns the kernel's file, with all that follows it, where the loader has put it.
 ///
 /// # Safety
 /// All of physical memory is mapped at `phys_offset`.
-unsafe fn find_build_id(record: &BootRecord, phys_offset: u64) -> Option<BuildId> {
-    let (start, len) = record.image_file;
-    let start = core::ptr::with_exposed_provenance(phys_offset.checked_add(start)? as usize);
-    // SAFETY: the loader keeps the file in memory it never calls usable, inside the caller's mapping; nobody writes it.
-    let file: &'static [u8] = unsafe { core::slice::from_raw_parts(start, len as usize) };
-    elf::Image::parse(file, record.image_offset)?.notes(file).find_map(BuildId::in_notes)
+unsafe fn kernel_file(info: &BootInfo, phys_offset: u64) -> &'static [u8] {
+    let start = core::ptr::with_exposed_provenance(phys_offset.wrapping_add(info.kernel_addr) as usize);
+    // SAFETY: the loader keeps the file in memory it never calls usable, inside the caller's mapping. Nobody writes it, but for the
+    // kernel's own variables in the middle, which nobody reads here.
+    unsafe { core::slice::from_raw_parts(start, info.kernel_len as usize) }
+}
+
+/// Returns the address of each page that lies wholly between two addresses.
+fn whole_pages(start: u64, end: u64) -> impl Iterator<Item = u64> {
+    (start.next_multiple_of(FRAME_SIZE)..end / FRAME_SIZE * FRAME_SIZE).step_by(FRAME_SIZE as usize)
 }
 
 /// Opens the symbol table of the kernel `running`; an image may carry none.
@@ -305,10 +319,12 @@ fn collect_usable(regions: &[MemoryRegion], out: &mut [UsableRange]) -> (usize, 
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
     use symbols::{attached::Damaged, build_id::BuildId, write::Builder};
 
-    use super::{UsableRange, collect_usable, find_symbols};
+    use super::{UsableRange, collect_usable, find_symbols, whole_pages};
 
     fn region(start: u64, end: u64, kind: MemoryRegionKind) -> MemoryRegion {
         MemoryRegion { start, end, kind }
@@ -326,6 +342,13 @@ mod tests {
         assert_eq!(collect_usable(&regions, &mut out), (2, 0));
         assert_eq!(out[0], UsableRange { start: 0x2000, end: 0x9_f000 });
         assert_eq!(out[1], UsableRange { start: 0x10_0000, end: 0x20_0000 });
+    }
+
+    #[test]
+    fn a_page_that_holds_anything_else_is_not_a_whole_one() {
+        assert_eq!(whole_pages(0x1001, 0x4FFF).collect::<Vec<_>>(), [0x2000, 0x3000]);
+        assert_eq!(whole_pages(0x1000, 0x2000).collect::<Vec<_>>(), [0x1000]);
+        assert_eq!(whole_pages(0x1001, 0x1FFF).count(), 0);
     }
 
     #[test]

@@ -49,6 +49,15 @@ impl<'a> Image<'a> {
         })
     }
 
+    /// Returns what follows the last segment in the file that [`parse`](Self::parse) took: nothing of the running kernel.
+    pub(crate) fn behind<'f>(&self, file: &'f [u8]) -> &'f [u8] {
+        let ends = self.headers.chunks_exact(HEADER_SIZE).filter_map(|header| {
+            let (start, len) = (u64_at(header, 8)?, u64_at(header, 32)?);
+            usize::try_from(start.checked_add(len)?).ok()
+        });
+        file.get(ends.max().unwrap_or(0)..).unwrap_or(&[])
+    }
+
     fn segments(&self) -> impl Iterator<Item = Segment> {
         let offset = self.offset;
         self.headers.chunks_exact(HEADER_SIZE).filter_map(move |header| {
@@ -172,6 +181,20 @@ mod tests {
         }
         let image = Image::parse(&file, 0).expect("a good file");
         assert_eq!(image.notes(&file).collect::<Vec<_>>(), [b"a note"]);
+    }
+
+    #[test]
+    fn what_is_behind_the_last_segment_is_not_the_kernel() {
+        let mut file = file(&[(PT_LOAD, 4, 0, 8), (PT_LOAD, 4, 0, 8)]);
+        file.extend_from_slice(b"constantsvariablesattached");
+        for (index, (start, len)) in [(185_u64, 9_u64), (176, 9)].into_iter().enumerate() {
+            let header = 64 + index * HEADER_SIZE;
+            file[header + 8..header + 16].copy_from_slice(&start.to_le_bytes());
+            file[header + 32..header + 40].copy_from_slice(&len.to_le_bytes());
+        }
+        let image = Image::parse(&file, 0).expect("a good file");
+        assert_eq!(image.behind(&file), b"attached");
+        assert_eq!(image.behind(&file[..180]), b"", "a file that ends within a segment");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The kernel's own symbols and source lines: from an address to `tx::encap+0x80` and `drivers/e1000/src/tx.rs:120`, and back.
 //!
-//! The host makes one blob of the unstripped kernel (the `write` feature) and hangs it behind the configuration in the boot
-//! loader's ramdisk ([`attached`]); the kernel reads it where it lies ([`Table`]). The same blob tells a host what a dump's
+//! The host makes one blob of the unstripped kernel (the `write` feature) and hangs it behind the kernel in its
+//! file ([`attached`]); the kernel reads it where it lies ([`Table`]). The same blob tells a host what a dump's
 //! addresses mean. The reader takes no lock, allocates nothing and never panics, whatever the octets are: it runs in panic
 //! reports, on damaged machines. Addresses are those of the kernel's file; add the image's offset for those it runs at.
 //!

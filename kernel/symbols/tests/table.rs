@@ -161,6 +161,6 @@ proptest! {
         let bytes = [&sample()[..8 + 4 + 20], &rest].concat();
         use_all(&bytes, &addresses);
         let parts = symbols::attached::split(&bytes);
-        prop_assert!(bytes.starts_with(parts.configuration));
+        prop_assert!(bytes.starts_with(parts.front));
     }
 }

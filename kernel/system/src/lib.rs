@@ -62,6 +62,8 @@ pub struct Wires {
     pub dma: &'static dyn DmaPlatform,
     /// The configuration file.
     pub configuration: &'static [u8],
+    /// What ends in the packed routes that were given when the image was made, if any were.
+    pub attached: &'static [u8],
 }
 
 impl fmt::Debug for Wires {
@@ -95,7 +97,7 @@ pub fn start(wires: &Wires) {
             None
         }
     };
-    let read = settings::read(wires.configuration);
+    let read = settings::read(wires.configuration, wires.attached);
     machine::entry::mark("attach");
     if router.is_some() {
         services::set_ports(attach::attach_all(&cards, bus::root(wires.dma)));

@@ -12,22 +12,22 @@ use router::Router;
 
 use crate::{knobs, services};
 
-/// What the configuration file says.
+/// What the configuration file says, and the routes that were given when the image was made.
 pub(crate) struct Settings<'f> {
     config: Config,
     routes: Packed<'f>,
 }
 
-/// Reads the configuration file and sets what has to be known before the cards are attached.
+/// Reads the configuration file and what is attached to the kernel, and sets what has to be known before the cards are attached.
 ///
 /// # Errors
 /// Why it cannot be used.
-pub(crate) fn read(file: &[u8]) -> Result<Settings<'_>, String> {
+pub(crate) fn read<'f>(file: &[u8], attached: &'f [u8]) -> Result<Settings<'f>, String> {
     if file.is_empty() {
         return Err("no configuration in the image".into());
     }
-    let parts = routes::split(file).map_err(|routes::DamagedRoutes| "the routes in the image are damaged")?;
-    let config = Config::parse_bytes(parts.configuration).map_err(|error| format!("{error}"))?;
+    let parts = routes::split(attached).map_err(|routes::DamagedRoutes| "the routes in the image are damaged")?;
+    let config = Config::parse_bytes(file).map_err(|error| format!("{error}"))?;
     knobs::tune(&config);
     Ok(Settings { config, routes: parts.routes })
 }

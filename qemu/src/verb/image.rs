@@ -1,10 +1,10 @@
 //! `image`: writes a bootable raw disk image that carries a configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use sluice::{build::Builder, machine::Firmware, progress::Progress, workspace::Workspace};
+use sluice::{build::Builder, progress::Progress, workspace::Workspace};
 
 /// What `image` takes.
 #[derive(Args, Debug)]
@@ -18,23 +18,21 @@ pub(crate) struct Arguments {
     /// Where the image is written
     #[arg(long, value_name = "IMG")]
     out: PathBuf,
-    /// For BIOS firmware (MBR); the default
-    #[arg(long, conflicts_with = "uefi")]
-    bios: bool,
-    /// For UEFI firmware (GPT)
-    #[arg(long)]
-    uefi: bool,
 }
 
 /// Writes the image.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let (_, config) = super::read_config(&arguments.config)?;
-    let config = super::with_routes(config, arguments.routes.as_deref())?;
-    let firmware = if arguments.uefi { Firmware::Uefi } else { Firmware::Bios };
     let progress = Progress::new();
+    write(&arguments.config, arguments.routes.as_deref(), &arguments.out, progress)?;
+    progress.say(&format!("{}: ready to boot, by BIOS and by UEFI", arguments.out.display()));
+    Ok(())
+}
+
+/// Checks the configuration, builds, and writes an image.
+pub(super) fn write(config: &Path, routes: Option<&Path>, out: &Path, progress: Progress) -> Result<()> {
+    let (_, content) = super::read_config(config)?;
+    let content = super::with_routes(content, routes)?;
     let builder = Builder::new(&Workspace::find(), progress)?;
     let kernel = builder.kernel()?;
-    builder.image_file(&kernel, &config, &arguments.out, firmware)?;
-    progress.say(&format!("{}: ready to boot ({})", arguments.out.display(), firmware.name()));
-    Ok(())
+    builder.image_file(&kernel, &content, out)
 }

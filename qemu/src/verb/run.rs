@@ -66,7 +66,7 @@ pub(super) fn plan(arguments: &Arguments, workspace: &Workspace, progress: Progr
     prepare::for_running(firmware, progress)?;
     let builder = Builder::new(workspace, progress)?;
     let kernel = builder.kernel()?;
-    let image = builder.image(&kernel, &bytes, firmware)?;
+    let image = builder.image(&kernel, &bytes)?;
     let mut machine = arguments.machine.machine();
     let nic = |wire: &Wire| Nic { model: arguments.nic_model, ..Nic::new(wire.clone()) };
     machine.nics = arguments.nics.iter().map(nic).collect();

@@ -15,4 +15,4 @@ mod router;
 
 pub use bench::{Bench, Plan, Port};
 pub use books::Books;
-pub use router::{PATIENCE, Router, image, kernel, workspace};
+pub use router::{PATIENCE, Router, image, image_of, kernel, workspace};

@@ -32,14 +32,22 @@ fn builder() -> Result<&'static Builder> {
     made.as_ref().map_err(|error| anyhow!("{error}"))
 }
 
-/// Returns the disk image of the kernel with the configuration file `config`, built if need be.
+/// Returns the disk image of the kernel with the configuration file `config`, built if need be, on a host made ready for `firmware`.
 ///
 /// # Errors
 /// When something is missing that cannot be installed, or does not build.
 pub fn image(firmware: Firmware, config: &str) -> Result<PathBuf> {
+    image_of(firmware, config.as_bytes())
+}
+
+/// As [`image`], of a configuration file with routes packed behind it.
+///
+/// # Errors
+/// As [`image`].
+pub fn image_of(firmware: Firmware, config: &[u8]) -> Result<PathBuf> {
     prepare::for_running(firmware, Progress::new())?;
     let builder = builder()?;
-    builder.image(&builder.kernel_once()?, config.as_bytes(), firmware)
+    builder.image(&builder.kernel_once()?, config)
 }
 
 /// Returns the kernel's file, with everything that debuggers want, built if need be.

@@ -45,19 +45,19 @@ pub fn boot(scenario: &str, machine: &Machine) -> Result<Guest> {
     let workspace = Workspace::find();
     let (builder, kernel) = guest()?;
     prepare::for_running(machine.firmware, Progress::new())?;
-    let image = builder.image(&kernel, scenario.as_bytes(), machine.firmware)?;
+    let image = builder.image(&kernel, scenario.as_bytes())?;
     Guest::start(machine, &image, RunFolder::new(&workspace)?)
 }
 
-/// Boots an image whose ramdisk is exactly what `make` makes of the guest's symbol table, and judges its end.
+/// Boots `scenario` of a guest with nothing attached but what `make` makes of its symbol table, and judges its end.
 ///
 /// # Errors
 /// When the guest cannot be built or QEMU does not start.
-pub fn run_ramdisk(machine: &Machine, make: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Result<Report> {
+pub fn run_attached(scenario: &str, machine: &Machine, make: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Result<Report> {
     let (builder, kernel) = guest()?;
     prepare::for_running(machine.firmware, Progress::new())?;
-    let ramdisk = make(builder.symbols(&kernel)?);
-    let image = builder.image_of_ramdisk(&kernel, &ramdisk, machine.firmware)?;
+    let attached = make(builder.symbols(&kernel)?);
+    let image = builder.image_with_attached(&kernel, scenario.as_bytes(), attached)?;
     Ok(finish(Guest::start(machine, &image, RunFolder::new(&Workspace::find())?)?, LIMIT))
 }
 

@@ -1,6 +1,6 @@
 //! Reports name functions, files and lines, if the image carries symbols that can be trusted, and come about in any case.
 
-use kernel_tests::{Report, Verdict, machine, run, run_ramdisk};
+use kernel_tests::{Report, Verdict, machine, run, run_attached};
 use sluice::machine::{Board, Firmware, Machine};
 use symbols::attached;
 
@@ -53,7 +53,7 @@ fn a_panic_in_an_interrupt_shows_what_was_interrupted() {
 
 #[test]
 fn an_image_without_symbols_has_reports_with_bare_addresses() {
-    let report = run_ramdisk(&one_processor(), |_| b"write-null".to_vec()).unwrap();
+    let report = run_attached("write-null", &one_processor(), |_| Vec::new()).unwrap();
     assert_eq!(report.verdict, Verdict::Faulted(None), "{report}");
     report.shows(&["symbols: none in the image", "Fatal trap 12: page fault"]);
     let steps = backtrace(&report);
@@ -64,11 +64,11 @@ fn an_image_without_symbols_has_reports_with_bare_addresses() {
 fn a_damaged_symbol_table_is_a_warning() {
     let damage = |table: Vec<u8>| {
         let middle = table.len() / 2;
-        let mut file = attached::join(b"write-null", &table);
+        let mut file = attached::join(b"", &table);
         file[middle] ^= 0x40;
         file
     };
-    let report = run_ramdisk(&one_processor(), damage).unwrap();
+    let report = run_attached("write-null", &one_processor(), damage).unwrap();
     assert_eq!(report.verdict, Verdict::Faulted(None), "{report}");
     report.shows(&["symbols: not used, the table in the image is damaged", "Fatal trap 12: page fault"]);
     assert!(backtrace(&report).iter().all(|step| step.contains(" (image 0x")), "{report}");
@@ -79,9 +79,9 @@ fn the_symbols_of_another_build_are_not_believed() {
     let foreign = |mut table: Vec<u8>| {
         // The build id follows the magic and its length.
         table[12] ^= 1;
-        attached::join(b"write-null", &table)
+        attached::join(b"", &table)
     };
-    let report = run_ramdisk(&one_processor(), foreign).unwrap();
+    let report = run_attached("write-null", &one_processor(), foreign).unwrap();
     assert_eq!(report.verdict, Verdict::Faulted(None), "{report}");
     report.shows(&["symbols: not used, the table in the image is of another build"]);
     assert!(backtrace(&report).iter().all(|step| step.contains(" (image 0x")), "{report}");

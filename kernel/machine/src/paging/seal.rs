@@ -1,8 +1,8 @@
 //! Sealing the address space after boot: W^X everywhere, nothing in the lower half.
 //!
 //! The loader maps by its own rules; here every page of the upper half is compared with what the kernel file says about it, and
-//! rights are only ever taken away: code is never writable, everything but code is never executable, the configuration file is
-//! read-only. The same holds for the second view of the kernel image in the physical mapping. The lower half (the loader's identity-mapped switch code and descriptor table) is dropped.
+//! rights are only ever taken away: code is never writable, everything but code is never executable, the configuration file and
+//! what is attached to the kernel are read-only. The same holds for the second view of the kernel image in the physical mapping. The lower half (the loader's identity-mapped switch code and descriptor table) is dropped.
 
 use core::fmt;
 
@@ -27,6 +27,8 @@ pub struct Seal {
     pub repaired: u32,
     /// Pages of the physical mapping that were made read-only because they are the kernel's code and constants.
     pub aliases: u32,
+    /// Pages that were made read-only because they are what was attached to the kernel.
+    pub attached: u32,
     /// Top-level entries of the lower half that were dropped.
     pub dropped: u32,
     /// Frames of page tables that mapped addresses without memory, given back.
@@ -35,10 +37,10 @@ pub struct Seal {
 
 impl fmt::Display for Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pages, code, both, repaired, aliases, dropped, freed } = self;
+        let Self { pages, code, both, repaired, aliases, attached, dropped, freed } = self;
         write!(
             f,
-            "{pages} pages, {code} executable, {both} were writable too, {repaired} repaired, {aliases} aliases closed, {dropped} low entries dropped, {freed} tables freed"
+            "{pages} pages, {code} executable, {both} were writable too, {repaired} repaired, {aliases} aliases closed, {attached} attached, {dropped} low entries dropped, {freed} tables freed"
         )
     }
 }
@@ -60,7 +62,7 @@ pub fn seal(record: &BootRecord) -> Result<Seal, PagingError> {
     if !image.is_code(here, 1) {
         return Err(PagingError::BadImage);
     }
-    let ramdisk = record.ramdisk_file.as_ptr_range();
+    let ramdisk = record.ramdisk.as_ptr_range();
     let ramdisk = ramdisk.start.addr() as u64..ramdisk.end.addr() as u64;
 
     // Nothing in the physical mapping is code; said once for each half TiB, not once for each page.
@@ -86,12 +88,15 @@ pub fn seal(record: &BootRecord) -> Result<Seal, PagingError> {
     };
     // SAFETY: the tables are locked, and only rights that the kernel file does not grant are taken away.
     unsafe { walk::for_each_leaf(PHYSICAL_BASE..MMIO_BASE, &mut rights) };
+    // SAFETY: the tables are locked; nobody writes the kernel's code and constants and what is attached to it, under any address.
+    let protect = |page| unsafe { walk::write_protect(page) };
     for page in image.fixed_pages() {
         let virt = VirtAddr::try_new(page).map_err(|_| PagingError::BadImage)?;
         let phys = space.translate_addr(virt).ok_or(PagingError::BadImage)?;
-        // SAFETY: the tables are locked; nobody writes the kernel's code and constants, under any address.
-        let had_right = unsafe { walk::write_protect(PHYSICAL_BASE + phys.as_u64()) }?;
-        seal.aliases += u32::from(had_right);
+        seal.aliases += u32::from(protect(PHYSICAL_BASE + phys.as_u64())?);
+    }
+    for page in record.attached_pages() {
+        seal.attached += u32::from(protect(page)?);
     }
     flush_all();
     Ok(seal)

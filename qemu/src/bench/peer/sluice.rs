@@ -53,7 +53,7 @@ impl Sluice {
     /// # Errors
     /// When QEMU does not start.
     pub fn start(&self, setup: &Setup) -> Result<Guest> {
-        let image = self.builder.image(&self.kernel, &files(setup), Firmware::Bios)?;
+        let image = self.builder.image(&self.kernel, &files(setup))?;
         let ports = setup.ports.iter().map(|port| Wire::Stream(port.clone()));
         let nics = ports.chain((0..setup.idle_ports).map(|_| Wire::Nothing));
         let nics = nics.map(|wire| Nic { model: setup.cards, ..Nic::new(wire) }).collect();

@@ -66,7 +66,7 @@ pub(super) fn check(arguments: &Options, workspace: &Workspace, progress: Progre
         Some(image) => image.clone(),
         None => {
             let builder = Builder::new(workspace, progress)?;
-            builder.image(&builder.kernel_once()?, Siege::config().as_bytes(), Firmware::Bios)?
+            builder.image(&builder.kernel_once()?, Siege::config().as_bytes())?
         }
     };
     let siege = Siege::new(workspace, &image);

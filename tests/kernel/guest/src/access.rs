@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = tests![
     code_can_be_called_and_not_written,
     constants_can_be_neither_written_nor_executed,
     the_configuration_can_be_neither_written_nor_executed,
+    the_symbols_cannot_be_written,
     data_can_be_written_and_not_executed,
     heap_and_stacks_cannot_be_executed,
     other_views_of_the_code_are_no_way_around,
@@ -65,6 +66,16 @@ fn the_configuration_can_be_neither_written_nor_executed() -> Outcome {
     ensure!(!writable(address), "the configuration can be written");
     let entry = paging::translate(record.ramdisk.as_ptr());
     ensure!(entry.is_some(), "the configuration is nowhere in memory");
+    Ok(())
+}
+
+fn the_symbols_cannot_be_written() -> Outcome {
+    let Some(record) = boot::record() else { return Err("there is no boot record".into()) };
+    ensure!(boot::symbols().is_some(), "there are no symbols");
+    // They follow the rest; the first page of theirs may be shared with it.
+    let address = record.attached.as_ptr_range().end as u64 + 4096;
+    ensure!(probe::read(address).is_ok(), "the symbols cannot be read");
+    ensure!(!writable(address), "the symbols can be written");
     Ok(())
 }
 
