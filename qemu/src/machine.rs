@@ -44,6 +44,16 @@ impl Firmware {
     }
 }
 
+/// How the disk with the image is connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Disk {
+    /// As the board's hard disk (IDE, AHCI).
+    #[default]
+    Drive,
+    /// As a USB stick, at an xHCI controller.
+    UsbStick,
+}
+
 /// Where the first serial port of the machine leads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Serial {
@@ -70,8 +80,10 @@ pub struct LinuxBoot {
 pub struct Machine {
     /// The board.
     pub board: Board,
-    /// The firmware; the image must be made for the same.
+    /// The firmware.
     pub firmware: Firmware,
+    /// How the disk with the image is connected.
+    pub disk: Disk,
     /// The number of processors.
     pub smp: u32,
     /// The memory in MiB.
@@ -107,6 +119,7 @@ impl Default for Machine {
         Self {
             board: Board::default(),
             firmware: Firmware::default(),
+            disk: Disk::default(),
             smp: 2,
             memory: 256,
             accelerator: None,

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::Path};
 
 use anyhow::{Result, ensure};
 
-use super::{Accelerator, Board, Firmware, LinuxBoot, Machine, Nic, Serial, Wire};
+use super::{Accelerator, Board, Disk, Firmware, LinuxBoot, Machine, Nic, Serial, Wire};
 use crate::prepare;
 
 /// The highest PCI slot that is free on both boards; 31 is the south bridge of q35.
@@ -75,6 +75,11 @@ impl Machine {
         }
         let mut drive = OsString::from("format=raw,snapshot=on,file=");
         drive.push(doubled_commas(image)?);
+        if self.disk == Disk::UsbStick {
+            drive.push(",if=none,id=stick");
+            line.add("-device", "qemu-xhci,id=usb");
+            line.add("-device", "usb-storage,bus=usb.0,drive=stick,removable=on");
+        }
         line.add("-drive", drive);
         Ok(())
     }
@@ -200,6 +205,18 @@ mod tests {
              -device e1000,id=nic0,netdev=net0,mac=52:54:00:51:1c:00,addr=0x04,romfile= \
              -netdev tap,id=net1,ifname=tap1,script=no,downscript=no \
              -device e1000,id=nic1,netdev=net1,mac=52:54:00:51:1c:01,addr=0x05,romfile="
+        );
+    }
+
+    #[test]
+    fn a_stick_is_a_removable_disk_at_a_usb_controller() {
+        let line = line(&Machine { disk: Disk::UsbStick, ..tcg() });
+        assert!(
+            line.contains(
+                "-device qemu-xhci,id=usb -device usb-storage,bus=usb.0,drive=stick,removable=on \
+                 -drive format=raw,snapshot=on,file=/x/a,,b.img,if=none,id=stick "
+            ),
+            "{line}"
         );
     }
 

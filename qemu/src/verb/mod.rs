@@ -13,7 +13,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use config::{Config, ConfigError};
-use sluice::machine::{Accelerator, Board, Firmware, Machine};
+use sluice::machine::{Accelerator, Board, Disk, Firmware, Machine};
 
 /// The machine, as several verbs take it.
 #[derive(Args, Clone, Debug)]
@@ -27,6 +27,9 @@ pub(crate) struct MachineArguments {
     /// The firmware that starts the image
     #[arg(long, value_enum, default_value_t)]
     pub(crate) firmware: Firmware,
+    /// Connects the image as a USB stick instead of as a hard disk
+    #[arg(long)]
+    usb: bool,
     /// The memory in MiB
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(64..))]
     memory: u32,
@@ -41,6 +44,7 @@ impl MachineArguments {
         Machine {
             board: self.machine,
             firmware: self.firmware,
+            disk: if self.usb { Disk::UsbStick } else { Disk::Drive },
             smp: self.smp,
             memory: self.memory,
             accelerator: self.accel,
