@@ -27,8 +27,10 @@ enum Verb {
     Run(verb::run::Arguments),
     /// As `run`, stopped at the kernel's first instruction, with gdb on this terminal
     Gdb(verb::run::Arguments),
-    /// Writes a bootable raw disk image with your configuration
+    /// Writes a raw disk image with your configuration that boots by BIOS and by UEFI
     Image(verb::image::Arguments),
+    /// Writes an image to a USB stick, and reads it back to be sure
+    Flash(verb::flash::Arguments),
     /// Checks a crash dump in captured console output, names its addresses, and shows it
     Dump(verb::dump::Arguments),
     /// Measures the router, alone or side by side with others that do the same job
@@ -53,6 +55,7 @@ fn dispatch(line: &CommandLine) -> Result<()> {
         Some(Verb::Run(arguments)) => verb::run::run(arguments),
         Some(Verb::Gdb(arguments)) => verb::gdb::run(arguments),
         Some(Verb::Image(arguments)) => verb::image::run(arguments),
+        Some(Verb::Flash(arguments)) => verb::flash::run(arguments),
         Some(Verb::Dump(arguments)) => verb::dump::run(arguments),
         Some(Verb::Bench(arguments)) => verb::bench::run(arguments),
         Some(Verb::Check(arguments)) => verb::check::run(arguments),

@@ -55,6 +55,19 @@ impl Progress {
         bar
     }
 
+    /// Starts a bar for so many octets, which is not drawn where there is no terminal.
+    #[must_use]
+    pub fn bar(&self, title: &str, octets: u64) -> ProgressBar {
+        let target = if self.terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(octets), target);
+        let template = "{prefix} [{wide_bar}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(title.to_owned());
+        bar
+    }
+
     /// Runs `command` to its end, showing its latest line of output while it does.
     ///
     /// # Errors

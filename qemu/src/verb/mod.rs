@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod dump;
+pub(crate) mod flash;
 pub(crate) mod gdb;
 pub(crate) mod image;
 pub(crate) mod run;
