@@ -5,6 +5,7 @@
 use std::{
     fmt::Write as _,
     net::Ipv4Addr,
+    path::PathBuf,
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
@@ -74,6 +75,8 @@ pub struct Plan {
     pub config: Option<String>,
     /// What else the configuration file says.
     pub more: String,
+    /// The disk image, if it is not to be made with that configuration.
+    pub image: Option<PathBuf>,
     /// Whether nothing else may run meanwhile.
     pub alone: bool,
 }
@@ -86,7 +89,10 @@ impl Plan {
     pub fn boot(self) -> Result<Bench> {
         let place = Place::take(self.alone);
         let config = self.config.clone().unwrap_or_else(|| self.written_config());
-        let image = router::image(self.machine.firmware, &config)?;
+        let image = match &self.image {
+            Some(image) => image.clone(),
+            None => router::image(self.machine.firmware, &config)?,
+        };
         let hosts = 0..self.ports.len();
         let hosts = hosts.map(|index| {
             HostSpec::new(&format!("host {index}"), cidr(Bench::host_address(index)), Bench::own_address(index))
@@ -131,7 +137,9 @@ impl Plan {
         Self { alone: true, ..self }
     }
 
-    fn written_config(&self) -> String {
+    /// Returns the configuration file that is made from the ports.
+    #[must_use]
+    pub fn written_config(&self) -> String {
         let mut config = String::new();
         for (index, port) in self.ports.iter().enumerate() {
             let address = Bench::own_address(index);
@@ -156,7 +164,7 @@ impl Bench {
     #[must_use]
     pub fn with_ports(ports: Vec<Port>) -> Plan {
         let cards = NicModel::default();
-        Plan { machine: Machine::default(), ports, cards, config: None, more: String::new(), alone: false }
+        Plan { machine: Machine::default(), ports, cards, config: None, more: String::new(), image: None, alone: false }
     }
 
     /// Returns the router's address on a port.

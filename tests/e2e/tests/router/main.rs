@@ -21,4 +21,5 @@ mod gdb;
 mod links;
 mod packets;
 mod restart;
+mod stick;
 mod topology;
