@@ -49,6 +49,17 @@ fn an_empty_file_is_a_router_without_interfaces() {
     assert_eq!(Config::parse_bytes(b"# nothing\n").unwrap(), Config::default());
 }
 
+/// What editors on other systems make of a text: a mark at the start, and other ends of lines.
+#[test]
+fn a_byte_order_mark_and_carriage_returns_mean_nothing() {
+    let text = "hostname = \"r1\"\n# a remark\n[[interface]]\nname = \"em0\"\naddresses = [\"10.0.1.1/24\"]\n";
+    let edited = format!("\u{FEFF}{}", text.replace('\n', "\r\n"));
+    assert_eq!(Config::parse_bytes(edited.as_bytes()), Config::parse(text));
+    let wrong = edited.replace("addresses", "adresses");
+    let at = Config::parse_bytes(wrong.as_bytes()).unwrap_err();
+    assert_eq!((at.line, at.column), (5, 1));
+}
+
 #[test]
 fn unknown_keys_are_refused_where_they_stand() {
     assert!(refused("hostnam = \"r1\"\n", Problem::Schema, 1, 1).contains("hostnam"));

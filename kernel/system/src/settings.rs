@@ -24,7 +24,7 @@ pub(crate) struct Settings<'f> {
 /// Why it cannot be used.
 pub(crate) fn read<'f>(file: &[u8], attached: &'f [u8]) -> Result<Settings<'f>, String> {
     if file.is_empty() {
-        return Err("no configuration in the image".into());
+        return Err("there is no configuration on the disk (Cfg.txt)".into());
     }
     let parts = routes::split(attached).map_err(|routes::DamagedRoutes| "the routes in the image are damaged")?;
     let config = Config::parse_bytes(file).map_err(|error| format!("{error}"))?;
