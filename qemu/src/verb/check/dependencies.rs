@@ -53,7 +53,7 @@ const FORBIDDEN: &[Forbidden] = &[
     Forbidden { who: "boot/config", what: &["kernel/", "drivers/"], why: "host and kernel share it" },
     Forbidden {
         who: "kernel/",
-        what: &["boot/image", "qemu", "tests/nic_model", "tests/races"],
+        what: &["boot/image", "boot/stick", "qemu", "tests/nic_model", "tests/races"],
         why: "those are for hosts",
     },
 ];
@@ -75,6 +75,8 @@ const RESERVED: &[Reserved] = &[
     Reserved { what: "spin", who: &["ksync"] },
     Reserved { what: "pci_types", who: &["pci", "machine"] },
     Reserved { what: "bootloader", who: &["image"] },
+    Reserved { what: "fatfs", who: &["image", "stick"] },
+    Reserved { what: "mbrman", who: &["image", "stick"] },
     Reserved { what: "gdbstub", who: &["gdb"] },
     Reserved { what: "gdbstub_arch", who: &["gdb"] },
     Reserved { what: "gimli", who: &["sluice"] },
