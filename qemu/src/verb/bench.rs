@@ -9,9 +9,10 @@ mod traffic;
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use sluice::{
     bench::{Record, figures, table},
+    machine::NicModel,
     progress::Progress,
 };
 use traffic::What;
@@ -58,6 +59,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(Measurement::Fib(arguments)) => fib::run(arguments),
         Some(Measurement::Scale(arguments)) => scale::run(arguments),
     }
+}
+
+/// Returns the name of a card in records, as the command line has it.
+fn cards_name(cards: NicModel) -> String {
+    cards.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// Shows records as a table, and leaves that and the plots beside them.

@@ -17,7 +17,7 @@ use super::{
     session::{Arena, Measured, Session},
     table,
 };
-use crate::{progress::Progress, workspace::Workspace};
+use crate::{machine::NicModel, progress::Progress, workspace::Workspace};
 
 /// The setting that says where packets are forwarded.
 pub const DISPATCH: &str = "net.isr.dispatch";
@@ -37,6 +37,8 @@ pub struct Options {
     pub dispatch: Vec<String>,
     /// Frames of each stream that are on their way in a closed loop.
     pub window: u32,
+    /// What the cards are.
+    pub cards: NicModel,
 }
 
 /// A run of measurements: the subjects, where the records go, and who is told.
@@ -75,7 +77,10 @@ impl Bench {
         let plural = if cpus == 1 { "CPU" } else { "CPUs" };
         let bar = self.progress.line("Booting");
         bar.set_message(format!("{}, {cpus} {plural}", subject.name()));
-        let session = Session::boot(subject, &self.workspace, cpus, adapt);
+        let session = Session::boot(subject, &self.workspace, cpus, |setup| {
+            setup.cards = self.options.cards;
+            adapt(setup);
+        });
         bar.finish_and_clear();
         session
     }

@@ -213,8 +213,7 @@ impl Run<'_> {
         let record = record.with("ways", if ways == Ways::Both { "both" } else { "one" });
         let record = record.with("window", if single { 1 } else { self.arguments.window });
         let record = record.with("dispatch", self.arguments.dispatch.as_str());
-        let cards =
-            self.arguments.cards.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        let cards = super::cards_name(self.arguments.cards);
         record.with("cards", cards).with("flows", self.arguments.flows).with("queues", u32::from(self.arguments.queues))
     }
 

@@ -11,6 +11,7 @@ use sluice::{
         peer::Sluice,
         record::Folder,
     },
+    machine::NicModel,
     progress::Progress,
     workspace::Workspace,
 };
@@ -54,6 +55,9 @@ pub(super) struct Arguments {
     /// Dispatch policies (net.isr.dispatch) that are measured beside each other, or none
     #[arg(long, value_name = "POLICY", value_delimiter = ',', default_value = "direct,deferred,hybrid", value_parser = ["direct", "deferred", "hybrid", "none"])]
     dispatch: Vec<String>,
+    /// What the two cards are (DPDK's driver here is that of e1000)
+    #[arg(long, value_enum, default_value_t)]
+    cards: NicModel,
     /// Frames of each direction that are on their way in a closed loop
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=4096))]
     window: u32,
@@ -88,11 +92,13 @@ pub(super) fn run(what: What, arguments: &Arguments) -> Result<()> {
         cpus: arguments.cpus.clone(),
         dispatch: arguments.dispatch.iter().filter(|policy| *policy != "none").cloned().collect(),
         window: arguments.window,
+        cards: arguments.cards,
     };
     let mut folder = Folder::create(&out)?;
     for subject in &all {
         let mut record = Record::new("subject", subject.name());
         record.note(&subject.describe());
+        let record = record.with("cards", super::cards_name(arguments.cards));
         folder.put(record)?;
     }
     let mut bench = Bench { subjects: all, options, folder, progress, workspace };
