@@ -67,6 +67,19 @@ impl<S: Scheduler> IntrEvent<S> {
         Ok(self.list.look()?.entries.get(place).map(|entry| entry.statistics()))
     }
 
+    /// Returns how many passes the thread has made, and whether it has work: a pass is due, or it is in one. For a
+    /// watchdog: a thread that has work and stays at one pass does not get on.
+    ///
+    /// # Context
+    /// Any; takes no lock.
+    #[must_use]
+    pub fn progress(&self) -> (u64, bool) {
+        // ORDERING: relaxed, all of it; looked at again and again, and nothing is read through it.
+        let is_alive = !self.dead.load(Ordering::Relaxed) && self.thread.get().is_some();
+        let has_work = self.need.load(Ordering::Relaxed) || self.running.load(Ordering::Relaxed) != 0;
+        (self.counters.passes.get(), is_alive && has_work)
+    }
+
     /// Returns whether somebody holds the event's lock. Any context.
     #[must_use]
     pub fn is_locked(&self) -> bool {

@@ -124,4 +124,4 @@ pub use past::{Keeper, Past};
 pub use plant::{Faults, Flushed, Plant};
 pub use transcript::{Outcome, Record, Stage, Transcript};
 pub use uptime::Uptime;
-pub use watch::{Alarm, Watch};
+pub use watch::{Alarm, Progress, Roll, Watch};

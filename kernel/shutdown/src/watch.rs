@@ -27,6 +27,13 @@ pub enum Alarm {
         /// How many looks in a row found nothing new.
         looks: u32,
     },
+    /// This line's thread has work and has not got on with it for so many looks, a second apart.
+    Stuck {
+        /// The interrupt line.
+        irq: u32,
+        /// How many looks in a row found it at the same pass.
+        looks: u32,
+    },
     /// The shutdown is not over after so many looks, a second apart.
     Overdue {
         /// How many looks since the shutdown stated its bound.
@@ -49,6 +56,38 @@ struct Pulse {
     since_bound: AtomicU32,
 }
 
+/// The beats of all CPUs when a hardware watchdog was last fed. It is fed again when every CPU has beaten since: so a hardware
+/// watchdog sees what the software sees, and in the end also what no software can see any more.
+#[derive(Debug)]
+pub struct Roll {
+    seen: [AtomicU32; MAX_CPUS],
+}
+
+/// An interrupt thread as watched, by one CPU.
+#[derive(Debug, Default)]
+pub struct Progress {
+    passes: AtomicU64,
+    missed: AtomicU32,
+}
+
+impl Progress {
+    /// No look has been taken yet.
+    #[cfg(not(any(loom, shuttle)))]
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { passes: AtomicU64::new(0), missed: AtomicU32::new(0) }
+    }
+
+    /// Takes a look at a thread that has made so many passes and `has_work`; returns how many looks in a row have found it with work
+    /// and at the same pass.
+    pub fn look(&self, passes: u64, has_work: bool) -> u32 {
+        let moved = self.passes.swap(passes, Ordering::Relaxed) != passes;
+        let missed = if moved || !has_work { 0 } else { self.missed.load(Ordering::Relaxed).saturating_add(1) };
+        self.missed.store(missed, Ordering::Relaxed);
+        missed
+    }
+}
+
 /// The watchdog of one machine.
 ///
 /// # Context
@@ -61,6 +100,28 @@ pub struct Watch {
     /// Looks a shutdown may take; 0: none is under way.
     bound: AtomicU32,
     told: AtomicBool,
+}
+
+impl Default for Roll {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Roll {
+    /// Nobody has been seen yet.
+    #[cfg(not(any(loom, shuttle)))]
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { seen: [const { AtomicU32::new(0) }; MAX_CPUS] }
+    }
+
+    /// As above; a model checker's atomics have no `const` constructor.
+    #[cfg(any(loom, shuttle))]
+    #[must_use]
+    pub fn new() -> Self {
+        Self { seen: core::array::from_fn(|_| AtomicU32::new(0)) }
+    }
 }
 
 impl Default for Watch {
@@ -117,6 +178,31 @@ impl Watch {
         }
     }
 
+    /// Returns whether each of `cpus` has given a sign of life since this was last true, and notes the beats if so. A CPU that
+    /// never beat has no heartbeat thread and is left out.
+    pub fn have_all_beaten<I: Iterator<Item = CpuId>>(&self, cpus: impl Fn() -> I, roll: &Roll) -> bool {
+        let beats = |cpu: CpuId| Some((self.pulses.get(cpu.index())?.beats.load(Ordering::Relaxed), cpu.index()));
+        let place = |index: usize| roll.seen.get(index);
+        let is_new = |(beats, index): (u32, usize)| {
+            beats == 0 || place(index).is_none_or(|seen| seen.load(Ordering::Relaxed) != beats)
+        };
+        if !cpus().filter_map(beats).all(is_new) {
+            return false;
+        }
+        for (beats, index) in cpus().filter_map(beats) {
+            if let Some(seen) = place(index) {
+                seen.store(beats, Ordering::Relaxed);
+            }
+        }
+        true
+    }
+
+    /// Raises an alarm that somebody else has found; `None` if one has been told already.
+    pub fn tell(&self, alarm: Alarm) -> Option<Alarm> {
+        let is_news = !self.told.swap(true, Ordering::Relaxed);
+        is_news.then_some(alarm)
+    }
+
     /// Looks, if a second has passed since this CPU looked last: at itself and at `neighbour`, which may be itself.
     ///
     /// # Context
@@ -132,8 +218,7 @@ impl Watch {
             // All are looked at, so that no count is left behind.
             watched.filter_map(|(place, cpu)| self.judge(own, place, cpu)).last()
         })?;
-        let is_news = !self.told.swap(true, Ordering::Relaxed);
-        is_news.then_some(alarm)
+        self.tell(alarm)
     }
 
     fn overdue(&self, own: &Pulse) -> Option<Alarm> {
@@ -187,6 +272,34 @@ mod tests {
             watch.look(A, B, second(at))
         });
         assert_eq!(alarm, Some(Alarm::Silent { cpu: B, looks: 2 }));
+    }
+
+    #[test]
+    fn hardware_is_fed_only_when_every_cpu_has_beaten_since() {
+        let (watch, roll) = (Watch::new(0), Roll::new());
+        let all = || [A, B].into_iter();
+        assert!(watch.have_all_beaten(all, &roll), "no heartbeats yet");
+        watch.beat(A);
+        watch.beat(B);
+        assert!(watch.have_all_beaten(all, &roll));
+        assert!(!watch.have_all_beaten(all, &roll), "not twice for the same beats");
+        watch.beat(A);
+        watch.beat(A);
+        assert!(!watch.have_all_beaten(all, &roll), "one that goes on does not speak for the other");
+        assert!(watch.have_all_beaten(|| [A].into_iter(), &roll), "the other may have been parked");
+        watch.beat(B);
+        assert!(!watch.have_all_beaten(all, &roll));
+        watch.beat(A);
+        assert!(watch.have_all_beaten(all, &roll));
+    }
+
+    #[test]
+    fn a_thread_with_work_that_stays_at_one_pass_is_counted_and_an_idle_one_is_not() {
+        let progress = Progress::default();
+        assert_eq!(progress.look(7, true), 0, "its passes are news");
+        assert_eq!((progress.look(7, true), progress.look(7, true)), (1, 2));
+        assert_eq!(progress.look(8, true), 0, "it got on");
+        assert_eq!((progress.look(8, true), progress.look(8, false), progress.look(8, true)), (1, 0, 1));
     }
 
     #[test]
