@@ -31,6 +31,7 @@ static CLOCK: Once<fn() -> u64> = Once::new();
 static PANIC: Once<fn()> = Once::new();
 static DUMP: Once<fn(&mut World<'_>)> = Once::new();
 static CONSOLE_INPUT: Once<fn()> = Once::new();
+static KEY_WAIT: Once<fn()> = Once::new();
 
 /// Installs the dispatcher of vectors 32 to 255; the first call wins.
 pub fn set_interrupt(hook: InterruptHook) {
@@ -83,6 +84,14 @@ pub fn set_console_input(hook: fn()) {
     CONSOLE_INPUT.call_once(|| hook);
 }
 
+/// Installs what is to be done before a crashed machine waits for a key, for as long as it takes: nothing may reset it meanwhile.
+///
+/// # Context
+/// As for [`set_panic`].
+pub fn set_key_wait(hook: fn()) {
+    KEY_WAIT.call_once(|| hook);
+}
+
 /// Hands an interrupt to the dispatcher; without one it is dropped.
 #[inline]
 pub(crate) fn interrupt(vector: u8, frame: &mut TrapFrame) {
@@ -133,6 +142,13 @@ pub(crate) fn panic() {
 pub(crate) fn dump(world: &mut World<'_>) {
     if let Some(hook) = DUMP.get() {
         hook(world);
+    }
+}
+
+/// Says that the machine is about to wait for a key.
+pub(crate) fn key_wait() {
+    if let Some(hook) = KEY_WAIT.get() {
+        hook();
     }
 }
 

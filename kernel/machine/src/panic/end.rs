@@ -8,7 +8,7 @@ use core::{
     time::Duration,
 };
 
-use crate::{console::Emergency, cpu, reset, time};
+use crate::{console::Emergency, cpu, hooks, reset, time};
 
 /// Seconds before the restart.
 static WAIT: AtomicI64 = AtomicI64::new(15);
@@ -40,6 +40,7 @@ pub(super) fn run(exit_code: u32) -> ! {
     if seconds < 0 || (seconds > 0 && key_within(seconds)) {
         let _ = writeln!(out, "--> Press a key on the console to reboot,");
         let _ = writeln!(out, "--> or switch off the system now.");
+        hooks::key_wait();
         while Emergency::try_read().is_none() {
             time::delay(LOOK);
         }
