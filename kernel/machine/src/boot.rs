@@ -28,7 +28,7 @@ use crate::{
     gdt::{self, GdtError},
     heap, idt, kdb, paging,
     paging::PagingError,
-    percpu, pstore,
+    pci_early, percpu, pstore,
 };
 
 /// Stages [`bring_up`] announces.
@@ -203,6 +203,8 @@ pub fn bring_up(info: &'static mut BootInfo) -> Result<&'static BootRecord, Boot
         Err(why) => log::warn!("symbols: not used, {why}"),
     }
 
+    // Before any memory is given out, which a card may still be writing to.
+    pci_early::quiet_network_cards();
     stage("physical memory");
     // SAFETY: the loader maps all of physical memory writable at this offset, and nobody has been given any of it yet; this runs once.
     let kept = unsafe { pstore::init(record, phys_offset) };

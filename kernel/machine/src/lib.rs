@@ -48,6 +48,7 @@ pub mod msr;
 pub mod paging;
 pub mod panic;
 pub mod pci_config;
+mod pci_early;
 pub mod percpu;
 pub mod platform;
 pub mod ports;
