@@ -89,6 +89,71 @@ impl ConfigRegionAccess for PciConfig {
     }
 }
 
+/// First register that belongs to the device's own driver: what comes before, and what [`ConfigRegionAccess`] reaches, is the bus's.
+const OWN: u16 = 0x40;
+
+/// The registers behind the header of one function, octet by octet and in halves: for devices that ignore an access of another
+/// width than the register has.
+///
+/// # Context
+/// Any; a function that is absent reads as ones.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnRegisters {
+    address: PciAddress,
+}
+
+impl OwnRegisters {
+    /// Names the registers of a function.
+    #[must_use]
+    pub const fn of(address: PciAddress) -> Self {
+        Self { address }
+    }
+
+    /// Reads the octet at `offset`, which is 0x40 or more; ones elsewhere.
+    #[must_use]
+    pub fn read8(self, offset: u16) -> u8 {
+        self.at(offset, 1, u8::MAX, |window, at| window.read8(at), |ports, port| ports.read8(port))
+    }
+
+    /// Writes the octet at `offset`, which is 0x40 or more; nothing elsewhere.
+    pub fn write8(self, offset: u16, value: u8) {
+        self.at(offset, 1, (), |window, at| window.write8(at, value), |ports, port| ports.write8(port, value));
+    }
+
+    /// Reads the half at `offset`, which is even and 0x40 or more; ones elsewhere.
+    #[must_use]
+    pub fn read16(self, offset: u16) -> u16 {
+        self.at(offset, 2, u16::MAX, |window, at| window.read16(at), |ports, port| ports.read16(port))
+    }
+
+    /// Writes the half at `offset`, which is even and 0x40 or more; nothing elsewhere.
+    pub fn write16(self, offset: u16, value: u16) {
+        self.at(offset, 2, (), |window, at| window.write16(at, value), |ports, port| ports.write16(port, value));
+    }
+
+    /// Does one access of `octets` at `offset`, by window or by ports; `otherwise` where there is no such register.
+    fn at<T>(
+        self,
+        offset: u16,
+        octets: u16,
+        otherwise: T,
+        by_window: impl FnOnce(&MmioWindow, usize) -> T,
+        by_ports: impl FnOnce(&CpuPorts, u16) -> T,
+    ) -> T {
+        if offset < OWN || !offset.is_multiple_of(octets) || offset > 0xFFF {
+            return otherwise;
+        }
+        let within = offset & 3;
+        if let Some(window) = bus_window(self.address) {
+            return by_window(window, ecam_offset(self.address, offset) + usize::from(within));
+        }
+        let Some(select) = mechanism_1(self.address, offset) else { return otherwise };
+        let ports = PORTS.lock();
+        ports.write32(0xCF8, select);
+        by_ports(&ports, 0xCFC + within)
+    }
+}
+
 /// Which way configuration space is reached, for the transcript.
 #[must_use]
 pub fn windows() -> usize {
@@ -128,12 +193,21 @@ pub(crate) fn locks(visit: &mut dyn FnMut(&'static str, bool)) {
 
 #[cfg(test)]
 mod tests {
-    use super::{PciAddress, ecam_offset, mechanism_1};
+    use super::{OwnRegisters, PciAddress, ecam_offset, mechanism_1};
 
     #[test]
     fn ecam_packs_device_function_and_register() {
         assert_eq!(ecam_offset(PciAddress::new(0, 5, 31, 7), 0xFFF), 0xF_FFFC);
         assert_eq!(ecam_offset(PciAddress::new(0, 5, 1, 0), 0x10), 0x8010);
+    }
+
+    #[test]
+    fn a_drivers_own_registers_begin_behind_the_header_and_are_aligned() {
+        // Refused before anything of the machine is touched: a host has no ports.
+        let registers = OwnRegisters::of(PciAddress::new(0, 0, 1, 0));
+        assert_eq!((registers.read8(0x3F), registers.read16(0x10), registers.read16(0x61)), (0xFF, 0xFFFF, 0xFFFF));
+        registers.write16(0x04, 0xFFFF);
+        registers.write8(0x1000, 0xFF);
     }
 
     #[test]
