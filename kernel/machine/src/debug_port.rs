@@ -6,7 +6,11 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::ports::{CpuPorts, PortIo};
+use crate::{
+    acpi::spcr::SerialPlace,
+    platform,
+    ports::{CpuPorts, PortIo},
+};
 
 /// Port base of COM2.
 const COM2: u16 = 0x2F8;
@@ -43,8 +47,12 @@ pub struct DebugPort {
     _private: (),
 }
 
-/// Looks for the port and sets it up. Thread context, once.
+/// Looks for the port and sets it up, unless firmware's tables make it the console. Thread context, once.
 pub fn init() {
+    let console = platform::platform().and_then(|platform| platform.serial).map(|serial| serial.place);
+    if console == Some(SerialPlace::Port(COM2)) {
+        return;
+    }
     // ORDERING: relaxed; the port's state is in the chip.
     IS_THERE.store(set_up(&CpuPorts), Ordering::Relaxed);
 }

@@ -35,6 +35,7 @@ pub mod heap;
 pub mod hooks;
 pub mod idt;
 pub mod ioapic;
+pub mod iommu;
 pub mod ipi;
 pub mod irq;
 pub mod kdb;

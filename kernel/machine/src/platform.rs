@@ -11,9 +11,9 @@ use crate::{
     acpi::{self, AcpiError, Answers, Pin, Platform, Route},
     apic::{self, ModeError},
     boot::{self, BootRecord},
-    cpu, entry, hooks,
+    console, cpu, entry, hooks,
     ioapic::Signal,
-    ipi, irq, kdb,
+    iommu, ipi, irq, kdb,
     map::FirmwareTables,
     pci_config::{self, PciConfig},
     percpu, power_button, reset,
@@ -64,6 +64,9 @@ pub fn bring_up(record: &BootRecord) -> Result<&'static Platform, PlatformError>
     let found = acpi::discover(&FirmwareTables, rsdp).map_err(PlatformError::Acpi)?;
     let platform = PLATFORM.call_once(|| found);
     pci_config::init(&platform.ecam);
+    if let Some(serial) = &platform.serial {
+        console::use_serial(serial);
+    }
     log::info!(
         "acpi: {} processors, {} I/O APICs, {} PCI windows, HPET {}",
         platform.madt.processors.iter().filter(|processor| processor.enabled).count(),
@@ -71,6 +74,9 @@ pub fn bring_up(record: &BootRecord) -> Result<&'static Platform, PlatformError>
         pci_config::windows(),
         if platform.hpet.is_some() { "yes" } else { "no" },
     );
+
+    // Before interrupts are routed and cards may do DMA: both would be remapped.
+    iommu::quiet(&platform.remapping);
 
     boot::stage("interrupt controllers");
     let mode = apic::init_bsp().map_err(PlatformError::Apic)?;

@@ -12,6 +12,7 @@ pub(crate) mod access;
 pub mod aml;
 mod bytes;
 pub mod contained;
+pub mod dmar;
 pub mod fadt;
 #[cfg(target_os = "none")]
 mod interpreter;
@@ -20,6 +21,7 @@ pub mod method;
 pub mod regions;
 pub mod resource;
 pub mod routing;
+pub mod spcr;
 pub mod tables;
 
 use alloc::vec::Vec;
@@ -30,6 +32,7 @@ pub use fadt::Fadt;
 pub use madt::Madt;
 pub use regions::EcamWindow;
 pub use routing::{Pin, Route, Routing};
+pub use spcr::Spcr;
 pub use tables::Tables;
 
 /// Four letters that name a table.
@@ -108,7 +111,11 @@ pub struct Platform {
     pub ecam: Vec<EcamWindow>,
     /// Physical address of the HPET.
     pub hpet: Option<u64>,
-    /// All checked tables, for those who look for others (DMAR, SPCR).
+    /// DMA remapping units.
+    pub remapping: Vec<dmar::RemappingUnit>,
+    /// The serial port that is firmware's console.
+    pub serial: Option<Spcr>,
+    /// All checked tables, for those who look for others.
     pub tables: Tables,
 }
 
@@ -124,6 +131,14 @@ pub fn discover(memory: &impl tables::PhysicalMemory, rsdp: u64) -> Result<Platf
         fadt: tables.find(*b"FACP").map(|table| Fadt::parse(table.bytes)).unwrap_or_default(),
         ecam: tables.all(*b"MCFG").flat_map(|table| regions::ecam_windows(table.bytes)).collect(),
         hpet: tables.find(*b"HPET").and_then(|table| regions::hpet_address(table.bytes)),
+        remapping: tables.all(*b"DMAR").flat_map(|table| dmar::units(table.bytes)).collect(),
+        serial: tables.find(*b"SPCR").and_then(|table| match Spcr::parse(table.bytes) {
+            Ok(spcr) => Some(spcr),
+            Err(why) => {
+                log::info!("acpi: firmware's serial console is not usable: {why:?}");
+                None
+            }
+        }),
         tables,
     })
 }

@@ -38,6 +38,7 @@ use self::{
     serial::{Received, Serial},
 };
 use crate::{
+    acpi::{Spcr, spcr::SerialPlace},
     hooks,
     kdb::{self, BreakKeys},
 };
@@ -48,6 +49,8 @@ const HISTORY_SIZE: usize = 64 * 1024;
 const QUEUE_SIZE: usize = 16 * 1024;
 /// Typed octets nobody has read yet.
 const INPUT_SIZE: usize = 256;
+/// Bits a second on the serial line, unless firmware says otherwise.
+const BAUD: u32 = 115_200;
 /// How often a writer tries to put its text into a full queue before it drops it, and how many spins lie between two tries at most.
 const FULL_TRIES: u32 = 20_000;
 const LONGEST_PAUSE: u32 = 2_000;
@@ -63,6 +66,8 @@ static SERIAL: SpinLock<Serial> = SpinLock::new(Serial::new());
 static SCREEN: SpinLock<Option<Screen>> = SpinLock::new(None);
 /// What the loader left, until [`show_screen`].
 static FRAMEBUFFER: SpinLock<Option<FrameBuffer>> = SpinLock::new(None);
+/// The serial line is where firmware's tables say.
+static IS_FIRMWARES: AtomicBool = AtomicBool::new(false);
 /// Text stays in the queue.
 static HELD: AtomicBool = AtomicBool::new(false);
 static SENDING: AtomicBool = AtomicBool::new(false);
@@ -78,14 +83,39 @@ struct Input {
 
 /// Prepares COM1 and the `log` backend; the first thing the kernel does. A machine without a serial port is fine.
 pub(crate) fn init_serial() {
-    SERIAL.lock().init();
+    SERIAL.lock().open(SerialPlace::COM1, BAUD);
     logger::init();
+}
+
+/// Moves to the serial port that is firmware's console, unless it is COM1, where the kernel is already. What has been said so far is
+/// said there again, if it has not been held back anyway. Thread context at boot.
+pub(crate) fn use_serial(spcr: &Spcr) {
+    let baud = spcr.baud.unwrap_or(BAUD);
+    if spcr.place == SerialPlace::COM1 && baud == BAUD {
+        return IS_FIRMWARES.store(true, Ordering::Relaxed);
+    }
+    let is_there = SERIAL.lock().open(spcr.place, baud);
+    IS_FIRMWARES.store(is_there, Ordering::Relaxed);
+    // ORDERING: one CPU during boot.
+    if is_there && !HELD.load(Ordering::Relaxed) {
+        read_messages(|piece| SERIAL.lock().send_all(piece, STALL_TRIES));
+    }
+    let what =
+        if is_there { "is the console, as firmware's SPCR says" } else { "named by firmware's SPCR, does not answer" };
+    log::info!("console: serial port at {:x?}, {baud} bit/s: {what}", spcr.place);
 }
 
 /// Keeps the framebuffer for [`show_screen`]: to clear it and to draw the boot's messages takes longer than all the rest of the boot,
 /// and nobody needs it to forward packets.
 pub(crate) fn keep_framebuffer(framebuffer: FrameBuffer) {
     *FRAMEBUFFER.lock() = Some(framebuffer);
+}
+
+/// Returns whether the serial line is the port that firmware's tables describe.
+#[must_use]
+pub fn is_firmwares() -> bool {
+    // ORDERING: relaxed; set once, on one CPU, during boot.
+    IS_FIRMWARES.load(Ordering::Relaxed)
 }
 
 /// Adds the screen if the machine has one: clears it and shows the messages so far. A second call does nothing.

@@ -1,15 +1,24 @@
-//! COM1 through `uart_16550`: 115200 bit/s, 8 data bits, no parity, FIFOs on.
+//! The serial line through `uart_16550`: COM1 or where firmware's tables put it; 115200 bit/s unless they say otherwise, 8 data bits,
+//! no parity, FIFOs on.
 //!
 //! Nothing here waits without a bound: a line that takes nothing makes the caller drop its text. Source: 16550D data sheet.
 
 use uart_16550::{
     BaudRate, Config, Uart16550,
-    backend::PioBackend,
-    spec::registers::{FifoTriggerLevel, IER, LSR},
+    backend::Backend,
+    spec::{
+        NUM_REGISTERS,
+        registers::{FifoTriggerLevel, IER, LSR},
+    },
 };
 
-/// Port base of COM1.
-const COM1: u16 = 0x3F8;
+use crate::{
+    acpi::spcr::SerialPlace,
+    map,
+    mmio::MmioWindow,
+    ports::{CpuPorts, PortIo},
+};
+
 /// The transmitter FIFO; filled only when empty.
 const FIFO: usize = 16;
 
@@ -21,10 +30,50 @@ pub(super) enum Received {
     Break,
 }
 
-/// The serial line; absent until [`Serial::init`] found it.
+/// The chip's registers.
+#[derive(Debug)]
+enum Registers {
+    Ports(u16),
+    Memory { window: MmioWindow, stride: u8 },
+}
+
+impl Registers {
+    /// Makes the registers at a place usable; `None` where they cannot be.
+    fn open(place: SerialPlace) -> Option<Self> {
+        const LAST: u16 = NUM_REGISTERS as u16 - 1;
+        match place {
+            SerialPlace::Port(base) => base.checked_add(LAST).map(|_| Self::Ports(base)),
+            SerialPlace::Memory { address, stride } => {
+                let window = map::registers(address, NUM_REGISTERS * usize::from(stride.max(1)))?;
+                Some(Self::Memory { window, stride: stride.max(1) })
+            }
+        }
+    }
+}
+
+impl Backend for Registers {
+    unsafe fn read(&mut self, register: u8) -> u8 {
+        match self {
+            Self::Ports(base) => CpuPorts.read8(base.wrapping_add(register.into())),
+            // A chip that is wired to 32 bits answers to nothing narrower.
+            Self::Memory { window, stride: 4 } => window.read32(usize::from(register) * 4) as u8,
+            Self::Memory { window, stride } => window.read8(usize::from(register) * usize::from(*stride)),
+        }
+    }
+
+    unsafe fn write(&mut self, register: u8, value: u8) {
+        match self {
+            Self::Ports(base) => CpuPorts.write8(base.wrapping_add(register.into()), value),
+            Self::Memory { window, stride: 4 } => window.write32(usize::from(register) * 4, value.into()),
+            Self::Memory { window, stride } => window.write8(usize::from(register) * usize::from(*stride), value),
+        }
+    }
+}
+
+/// The serial line; absent until [`Serial::open`] found it.
 #[derive(Debug)]
 pub(super) struct Serial {
-    uart: Option<Uart16550<PioBackend>>,
+    uart: Option<Uart16550<Registers>>,
     /// The line feed of this text still waits for its carriage return to be accepted.
     after_return: bool,
 }
@@ -34,19 +83,24 @@ impl Serial {
         Self { uart: None, after_return: false }
     }
 
-    /// Probes and programs the port.
-    pub(super) fn init(&mut self) {
-        // SAFETY: COM1's ports belong to this driver; on a machine without it reads give all ones and the probe fails.
-        let Ok(mut uart) = (unsafe { Uart16550::new_port(COM1) }) else { return };
+    /// Probes and programs the chip at a place, and makes it the line if it is there; answers whether it is.
+    pub(super) fn open(&mut self, place: SerialPlace, baud: u32) -> bool {
+        let Some(registers) = Registers::open(place) else { return false };
+        // SAFETY: the registers are COM1's, or firmware's own console's: a 16550, which belongs to this driver. Where there is none, reads
+        // give all ones and the probe fails.
+        let mut uart = unsafe { Uart16550::new_with_backend(registers) };
         let config = Config {
-            baud_rate: BaudRate::Baud115200,
+            baud_rate: BaudRate::Custom(baud),
             // Typed characters arrive one by one; a burst (a pasted configuration) is served by the FIFO behind the trigger.
             fifo_trigger_level: Some(FifoTriggerLevel::One),
             ..Config::DEFAULT
         };
-        if uart.init(config).is_ok() {
+        let is_there = uart.init(config).is_ok();
+        if is_there {
             self.uart = Some(uart);
+            self.after_return = false;
         }
+        is_there
     }
 
     /// Hands the line as much of `text` as it takes now, and returns how many octets of `text` that was.
