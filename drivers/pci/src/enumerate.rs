@@ -27,7 +27,8 @@ pub struct Enumeration {
     pub faults: Vec<Fault>,
 }
 
-/// Walks over `segment` from its root buses (bus 0, unless the firmware names others) through all bridges.
+/// Walks over `segment` from its root buses (bus 0, and those of further host bridges that the firmware names) through all bridges.
+/// A root that a bridge of an earlier one leads to is none, and is passed over.
 ///
 /// A bus is visited once, whoever leads to it, so the walk ends after 256 buses at most.
 ///
@@ -36,15 +37,16 @@ pub struct Enumeration {
 pub fn enumerate<A: ConfigRegionAccess + ?Sized>(access: &A, segment: u16, roots: &[u8]) -> Enumeration {
     let mut walk =
         Walk { access, segment, visited: [false; 256], pending: Vec::new(), outcome: Enumeration::default() };
-    for &root in roots {
-        walk.claim(root);
-        walk.pending.push(Bus { number: root, last: u8::MAX, bridges: Vec::new(), root });
-    }
     // In the order found, so that a parent bus comes before those behind it.
     let mut next = 0;
-    while let Some(bus) = walk.pending.get(next).cloned() {
-        walk.visit_bus(&bus);
-        next += 1;
+    for &root in roots {
+        if walk.claim(root) {
+            walk.pending.push(Bus { number: root, last: u8::MAX, bridges: Vec::new(), root });
+        }
+        while let Some(bus) = walk.pending.get(next).cloned() {
+            walk.visit_bus(&bus);
+            next += 1;
+        }
     }
     walk.outcome
 }

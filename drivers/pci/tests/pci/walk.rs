@@ -40,6 +40,22 @@ fn devices_are_found_across_holes_functions_and_bridges() {
 }
 
 #[test]
+fn further_roots_are_walked_and_a_root_behind_a_bridge_is_none() {
+    let space = Space::default()
+        .with(0, 1, 0, &Fake::bridge(2, 3))
+        .with(2, 4, 0, &nic())
+        .with(0x40, 0, 0, &Fake::bridge(0x41, 0x41))
+        .with(0x41, 5, 0, nic().pin(1));
+    assert_eq!(places(&space, &[0]), [(0, 1, 0), (2, 4, 0)]);
+    // Firmware has interrupt tables for buses 2 and 0x41, too.
+    assert_eq!(places(&space, &[0, 2, 0x40, 0x41]), [(0, 1, 0), (2, 4, 0), (0x40, 0, 0), (0x41, 5, 0)]);
+    let found = enumerate(&space, 0, &[0, 2, 0x40, 0x41]);
+    assert!(found.faults.is_empty(), "{:?}", found.faults);
+    let behind = found.devices.last().and_then(|device| device.root_interrupt).expect("a pin");
+    assert_eq!((behind.bus, behind.device), (0x40, 0));
+}
+
+#[test]
 fn a_device_is_described_by_what_its_registers_say() {
     let mut nic = nic();
     nic.set(0x2c, 0x0001_15d9).multifunction();
