@@ -19,6 +19,7 @@ show pcpu           each CPU: its interrupts and its thread
 show callout        what is due when
 show locks          which locks are held
 show shutdown       how far a shutdown has come
+show watchdog       the software watchdog and the hardware one
 show crash          the crash dump that the previous run left
 show log            the message buffer
 show audit          where every received frame went (also: netstat --audit)
@@ -62,6 +63,8 @@ pub enum View {
     Locks,
     /// The shutdown.
     Shutdown,
+    /// The watchdogs.
+    Watchdog,
     /// The crash dump of the previous run.
     Crash,
     /// Message buffer.
@@ -93,6 +96,7 @@ pub const VIEWS: &[(&str, View)] = &[
     ("callout", View::Callout),
     ("locks", View::Locks),
     ("shutdown", View::Shutdown),
+    ("watchdog", View::Watchdog),
     ("crash", View::Crash),
     ("log", View::Log),
     ("msgbuf", View::Log),
@@ -170,8 +174,7 @@ impl fmt::Display for ParseError {
     }
 }
 
-const SHOW_USAGE: &str =
-    "show interfaces|intr|threads|dma|ring|arp|route|netisr|memory|pcpu|callout|locks|shutdown|crash|log|audit|version";
+const SHOW_USAGE: &str = "show interfaces|intr|threads|dma|ring|arp|route|netisr|memory|pcpu|callout|locks|shutdown|watchdog|crash|log|audit|version";
 const PING_USAGE: &str = "ping ADDRESS [COUNT], COUNT from 1 to 1000";
 const ROUTE_USAGE: &str = "route add PREFIX via ADDRESS | route add PREFIX blackhole | route delete PREFIX";
 const DUMP_USAGE: &str = "dump [FIRST [LAST]], numbers of lines";

@@ -3,17 +3,20 @@
 //! Context: the boot thread, and the shutdown thread for [`master_off`] and [`residue`].
 
 use alloc::vec::Vec;
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
 use bus_dma::{DmaPlatform, DmaTag};
 use e1000::Variant;
 use ksync::Once;
-use machine::{mmio::MmioWindow, pci_config::PciConfig, time};
+use machine::{iommu, mmio::MmioWindow, pci_config::PciConfig, platform, time};
 use pci::{Enumeration, Function, PciAddress, PciDevice, PciError};
 use shutdown::Residue;
 
 /// The BAR that holds an e1000's registers.
 const REGISTER_BAR: u8 = 0;
+
+/// The base class of network controllers.
+const NETWORK: u8 = 2;
 
 /// How long a function needs after its reset (PCI Express 3.0, 6.6.2).
 const RESET_TIME: Duration = Duration::from_millis(100);
@@ -30,13 +33,68 @@ pub(crate) fn tags() -> Option<&'static DmaTag> {
     ROOT.get()
 }
 
-/// Walks all buses of segment 0 and says what was wrong on the way.
+/// Walks all buses of segment 0, from each host bridge that firmware describes, and says what was wrong on the way.
 pub(crate) fn enumerate() -> Enumeration {
-    let found = pci::enumerate(&PciConfig, 0, &[0]);
+    // A bus with an interrupt table is a root, or lies behind a bridge; the walk tells which.
+    let tables = platform::answers().into_iter().flat_map(|answers| &answers.routing.buses);
+    let mut roots: Vec<u8> = tables.filter(|table| table.segment == 0).map(|table| table.bus).collect();
+    roots.push(0);
+    roots.sort_unstable();
+    roots.dedup();
+    let found = pci::enumerate(&PciConfig, 0, &roots);
     for fault in &found.faults {
         log::warn!("pci: {}: {}", fault.address, fault.error);
     }
+    quiet(&found);
     found
+}
+
+/// Cuts network cards off from memory that firmware left running: those on bus 0 and below were at the beginning of the boot, those
+/// behind other host bridges are only known now.
+fn quiet(found: &Enumeration) {
+    for device in found.devices.iter().filter(|device| device.class.base == NETWORK) {
+        if Function::new(&PciConfig, device.address).bus_mastering() {
+            let how = if master_off(device.address) { "cut off from memory" } else { "CANNOT be cut off from memory" };
+            log::warn!("pci: {}: firmware left this network card running; {how}", device.address);
+        }
+    }
+}
+
+/// Says that no card can be used, and which there are.
+pub(crate) fn say_none(found: &Enumeration) {
+    let is_network = |device: &&PciDevice| device.class.base == NETWORK;
+    let (network, others) = found.devices.iter().partition::<Vec<&PciDevice>, _>(is_network);
+    log::error!("pci: no supported network card; this kernel drives {Variants}");
+    if network.is_empty() {
+        log::error!("pci: no network card at all answers; there are:");
+        others.iter().for_each(|device| log::error!("pci:   {device}"));
+    } else {
+        log::error!("pci: network cards without a driver:");
+        network.iter().for_each(|device| log::error!("pci:   {device}"));
+        log::error!("pci: and {} other functions", others.len());
+    }
+}
+
+/// Names the network cards that nothing drives, beside those that are driven.
+pub(crate) fn say_undriven(found: &Enumeration) {
+    let is_driven = |device: &PciDevice| Variant::find(device.vendor, device.device).is_some();
+    for device in found.devices.iter().filter(|device| device.class.base == NETWORK && !is_driven(device)) {
+        log::warn!("pci: network card without a driver: {device}");
+    }
+}
+
+/// Writes the names and ids of the cards that are driven.
+struct Variants;
+
+impl fmt::Display for Variants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for variant in e1000::VARIANTS {
+            write!(f, "{separator}{} (8086:{:04x})", variant.name, variant.device)?;
+            separator = ", ";
+        }
+        Ok(())
+    }
 }
 
 /// Returns the cards that the driver knows, in PCI order: the first is em0.
@@ -54,6 +112,8 @@ pub(crate) enum OpenError {
     Pci(PciError),
     /// The window cannot be mapped.
     Map,
+    /// An IOMMU that cannot be switched off translates what it would read and write.
+    Translated,
 }
 
 impl From<PciError> for OpenError {
@@ -62,11 +122,12 @@ impl From<PciError> for OpenError {
     }
 }
 
-impl core::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pci(error) => error.fmt(f),
             Self::Map => f.write_str("register window cannot be mapped"),
+            Self::Translated => f.write_str("an IOMMU translates its DMA and cannot be switched off"),
         }
     }
 }
@@ -84,8 +145,11 @@ pub(crate) fn open(device: &PciDevice) -> Result<MmioWindow, OpenError> {
     machine::device_registers(address, octets).ok_or(OpenError::Map)
 }
 
-/// Lets a card do DMA.
+/// Lets a card do DMA, unless somebody translates its addresses.
 pub(crate) fn master_on(device: &PciDevice) -> Result<(), OpenError> {
+    if iommu::translates() {
+        return Err(OpenError::Translated);
+    }
     Ok(device.function(&PciConfig).set_bus_mastering(true)?)
 }
 

@@ -20,8 +20,8 @@ const LONGEST: usize = 4096;
 /// Where a backtrace begins: instruction and frame pointer.
 type Place = (u64, u64);
 
-/// Says what the threads are doing whose name begins with `name`: for each a line and its backtrace.
-pub(crate) fn explain_thread(name: &str, say: &mut dyn FnMut(fmt::Arguments<'_>)) {
+/// Says what the threads are doing whose name begins with `name`: for each a line, which begins with `teller`, and its backtrace.
+pub(crate) fn explain_thread(teller: &str, name: &str, say: &mut dyn FnMut(fmt::Arguments<'_>)) {
     for look in threads::all().map_while(Result::ok) {
         let known = look.name.as_deref().unwrap_or("?");
         if !known.starts_with(name) {
@@ -30,12 +30,12 @@ pub(crate) fn explain_thread(name: &str, say: &mut dyn FnMut(fmt::Arguments<'_>)
         let running = look.state == Some(ThreadState::Running);
         let place = match look.cpu.filter(|_| running) {
             Some(cpu) => {
-                say(format_args!("shutdown: thread {} ({known}) runs on cpu {cpu}:", look.id.0));
+                say(format_args!("{teller}: thread {} ({known}) runs on cpu {cpu}:", look.id.0));
                 place_of(cpu)
             }
             None => {
                 let state = look.state.map_or_else(|| "locked".into(), |state| format!("{state}"));
-                say(format_args!("shutdown: thread {} ({known}) is {state}:", look.id.0));
+                say(format_args!("{teller}: thread {} ({known}) is {state}:", look.id.0));
                 look.context.saved().map(|saved| (saved.instruction, saved.frame_pointer))
             }
         };

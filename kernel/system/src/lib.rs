@@ -46,7 +46,7 @@ use core::fmt;
 
 use bus_dma::DmaPlatform;
 use ksync::cpu::CpuId;
-use machine::{hooks, platform};
+use machine::{acpi::spcr::SerialInterrupt, hooks, ioapic::Signal, platform};
 
 use threads::Class;
 
@@ -80,14 +80,16 @@ pub fn start(wires: &Wires) {
     let cpus = machine::percpu::online().count();
     hooks::set_panic(power::panicked);
     debugger::install();
+    hooks::set_key_wait(watchdog::hardware::pause);
     power::log_previous();
     dump::install();
     machine::boot::stage("network cards");
     let found = bus::enumerate();
     let cards = bus::cards(&found);
     if cards.is_empty() {
-        log::error!("pci: no supported network card; there are:");
-        found.devices.iter().for_each(|device| log::error!("pci:   {device}"));
+        bus::say_none(&found);
+    } else {
+        bus::say_undriven(&found);
     }
     machine::entry::mark("router");
     let router = match net::init(cards.len(), cpus) {
@@ -125,6 +127,7 @@ pub fn start(wires: &Wires) {
     start_console(prompt);
     buttons::start();
     watchdog::start();
+    watchdog::hardware::find(&found.devices);
     machine::boot::stage("running");
     log::info!("boot: us since the hand-over: {}", machine::entry::Marks);
     machine::console::show_screen();
@@ -147,7 +150,16 @@ fn serial_interrupt() -> bool {
     /// COM1's interrupt on the ISA bus.
     const COM1_IRQ: u8 = 4;
     let Some(platform) = platform::platform() else { return false };
-    let (gsi, signal) = platform.madt.isa(COM1_IRQ);
+    let (gsi, signal) =
+        match platform.serial.filter(|_| machine::console::is_firmwares()).map(|serial| serial.interrupt) {
+            None => platform.madt.isa(COM1_IRQ),
+            Some(Some(SerialInterrupt::Isa(irq))) => platform.madt.isa(irq),
+            Some(Some(SerialInterrupt::Gsi(gsi))) => (gsi, platform.madt.signal_of(gsi).unwrap_or(Signal::ISA)),
+            Some(None) => {
+                log::info!("uart0: firmware gives it no interrupt; the console polls");
+                return false;
+            }
+        };
     match lines::add_filter(gsi, signal, "uart0", Box::new(services::SerialFilter)) {
         Ok(()) => {
             machine::console::enable_input_interrupt();

@@ -14,7 +14,7 @@ use machine::{
 use crate::{port::Event, threads::Threads};
 
 /// Lines with an event at most.
-const MAX_LINES: usize = 64;
+pub(crate) const MAX_LINES: usize = 64;
 
 static SLOTS: [Once<Arc<Event>>; MAX_LINES] = [const { Once::new() }; MAX_LINES];
 

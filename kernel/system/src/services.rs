@@ -199,7 +199,7 @@ pub(crate) fn join(deadline: Instant, say: &mut dyn FnMut(fmt::Arguments<'_>)) -
         if let Err(wedged) = event.quiesce(deadline) {
             say(format_args!("shutdown: {wedged}"));
             let name = event.description();
-            culprit::explain_thread(&name, say);
+            culprit::explain_thread("shutdown", &name, say);
             faults.push((String::from(&*name), Fault::Wedged));
         }
     }
@@ -213,7 +213,7 @@ pub(crate) fn join(deadline: Instant, say: &mut dyn FnMut(fmt::Arguments<'_>)) -
         let word = if has_ended { "done" } else { "timed out" };
         say(format_args!("Waiting (max {limit} seconds) for system thread `{name}' to stop... {word}"));
         if !has_ended {
-            culprit::explain_thread(&name, say);
+            culprit::explain_thread("shutdown", &name, say);
             faults.push((name, Fault::Wedged));
         }
     }

@@ -23,7 +23,7 @@ use shutdown::Exit;
 
 use crate::{
     knobs::{Access, Knob},
-    power,
+    power, watchdog,
 };
 use target::Stopped;
 
@@ -80,8 +80,17 @@ impl<W: Write> Console for Terminal<W> {
     }
 }
 
-/// Runs the debugger in a stopped world: the machine's hook.
+/// Runs the debugger in a stopped world: the machine's hook. A person may take any time.
 fn attend(world: &mut World<'_>) -> Resume {
+    watchdog::hardware::pause();
+    let resume = serve(world);
+    if matches!(resume, Resume::Continue | Resume::Step) {
+        watchdog::hardware::resume();
+    }
+    resume
+}
+
+fn serve(world: &mut World<'_>) -> Resume {
     if gdb::is_wanted()
         && let Some(resume) = gdb::serve(world)
     {

@@ -102,13 +102,13 @@ impl Quiesce for Card {
             Fault::Wedged => {
                 if let Some((wedged, thread)) = &self.wedged {
                     say(format_args!("shutdown: {wedged}"));
-                    culprit::explain_thread(thread, say);
+                    culprit::explain_thread("shutdown", thread, say);
                 }
             }
             // Frames that nobody fetches: what are the threads doing?
             Fault::Undrained(Pending { received, .. }) if received > 0 => {
                 for interrupt in self.port.interrupts.iter().filter(|interrupt| interrupt.profile.is_some()) {
-                    culprit::explain_thread(&interrupt.event.description(), say);
+                    culprit::explain_thread("shutdown", &interrupt.event.description(), say);
                 }
             }
             Fault::DmaRunning => {

@@ -22,6 +22,7 @@ use shutdown::{Budgets, Claim, Claimed, Exit, Finished, Ladder, Past, Teardown, 
 use crate::{
     services,
     threads::{self, Thread},
+    watchdog,
 };
 use card::Card;
 use plant::Machine;
@@ -79,6 +80,7 @@ pub(crate) fn request_due() {
 /// What a panic does after its report: stops the other CPUs by NMI, then every card's DMA. Takes no lock, waits for nothing
 /// without a bound.
 pub(crate) fn panicked() {
+    watchdog::hardware::crash();
     let during = CLAIM.strongest().filter(|exit| *exit != Exit::Panic).map(Exit::as_str);
     let _ = CLAIM.request(Exit::Panic);
     // The ladder's writer falls silent; its record goes on with this.
@@ -162,6 +164,8 @@ fn show(out: &mut dyn Write) -> fmt::Result {
 
 /// Ends the machine. Nothing else runs any more.
 fn end(finished: &Finished) -> ! {
+    // A machine that is to stay off, or halted, is not reset; nor is whatever comes after a restart, which may not know of it.
+    watchdog::hardware::pause();
     match finished.exit {
         Exit::Halt => {
             console::message(format_args!("The operating system has halted.\nPlease press any key to reboot.\n"));

@@ -23,3 +23,4 @@ mod packets;
 mod restart;
 mod stick;
 mod topology;
+mod watchdog;
