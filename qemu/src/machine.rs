@@ -94,10 +94,14 @@ pub struct Machine {
     pub processor_features: String,
     /// The Linux that is booted in place of a disk image.
     pub linux: Option<LinuxBoot>,
-    /// The network interfaces; the first is em0.
+    /// Bridges and the like that network interfaces are put behind, as QEMU's `-device` takes them.
+    pub bridges: Vec<String>,
+    /// The network interfaces; the first is em0 unless they are behind bridges.
     pub nics: Vec<Nic>,
     /// The first serial port.
     pub serial: Serial,
+    /// Where the first serial port is, and its interrupt on the ISA bus, if it is not COM1.
+    pub serial_port: Option<(u16, u8)>,
     /// A socket on which the second serial port waits for somebody; without one there is no such port.
     pub second_serial: Option<PathBuf>,
     /// A socket that QEMU connects its machine protocol (QMP) to.
@@ -125,8 +129,10 @@ impl Default for Machine {
             accelerator: None,
             processor_features: String::new(),
             linux: None,
+            bridges: Vec::new(),
             nics: Vec::new(),
             serial: Serial::default(),
+            serial_port: None,
             second_serial: None,
             monitor: None,
             debugger: None,

@@ -45,6 +45,7 @@ impl Machine {
             None => self.add_disk(&mut line, image)?,
         }
         self.add_serial(&mut line)?;
+        self.bridges.iter().for_each(|bridge| line.add("-device", bridge));
         for (index, nic) in self.nics.iter().enumerate() {
             nic.add_to(&mut line, index)?;
         }
@@ -88,7 +89,12 @@ impl Machine {
         match &self.serial {
             Serial::Bytes => {
                 line.add("-chardev", "stdio,id=console,signal=off");
-                line.add("-serial", "chardev:console");
+                match self.serial_port {
+                    None => line.add("-serial", "chardev:console"),
+                    Some((port, irq)) => {
+                        line.add("-device", format!("isa-serial,chardev=console,iobase={port:#x},irq={irq}"));
+                    }
+                }
             }
             Serial::Terminal => line.add("-serial", "mon:stdio"),
             Serial::Socket(path) => {
@@ -146,7 +152,11 @@ impl Nic {
         line.add("-netdev", self.wire.netdev(index)?);
         // Without an option ROM the firmware does not try to boot from the network.
         let (device, mac) = (self.model.device(), self.address(index));
-        line.add("-device", format!("{device},id=nic{index},netdev=net{index},mac={mac},addr={slot:#04x},romfile="));
+        let bus = self.bus.as_ref().map_or_else(String::new, |bus| format!("bus={bus},"));
+        line.add(
+            "-device",
+            format!("{device},id=nic{index},netdev=net{index},mac={mac},{bus}addr={slot:#04x},romfile="),
+        );
         if let Some(path) = &self.capture {
             let mut filter = OsString::from(format!("filter-dump,id=dump{index},netdev=net{index},file="));
             filter.push(doubled_commas(path)?);
@@ -260,6 +270,22 @@ mod tests {
         assert!(line.contains("-object filter-dump,id=dump0,netdev=net0,file=x.pcap"), "{line}");
         assert!(line.contains("-serial mon:stdio"), "{line}");
         assert!(line.ends_with("-device isa-debug-exit,iobase=0xf4,iosize=0x04 -no-reboot -s"), "{line}");
+    }
+
+    #[test]
+    fn bridges_come_before_what_is_behind_them_and_the_serial_port_may_be_elsewhere() {
+        let nic = Nic { bus: Some("b".into()), slot: Some(2), ..Nic::new(Wire::User) };
+        let machine = Machine {
+            bridges: vec!["pci-bridge,id=b,chassis_nr=1".into()],
+            nics: vec![nic],
+            serial_port: Some((0x2e8, 5)),
+            ..tcg()
+        };
+        let line = line(&machine);
+        assert!(line.contains("-device isa-serial,chardev=console,iobase=0x2e8,irq=5"), "{line}");
+        assert!(!line.contains("-serial"), "{line}");
+        let (bridge, nic) = (line.find("-device pci-bridge,id=b").unwrap(), line.find(",bus=b,addr=0x02,").unwrap());
+        assert!(bridge < nic, "{line}");
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Nic {
     pub wire: Wire,
     /// Its address; made from its index when not given.
     pub mac: Option<MacAddr>,
+    /// The bus it is on: the name of a bridge; the root bus when not given.
+    pub bus: Option<String>,
     /// Its PCI slot; consecutive from 4 when not given. Slots that differ by 4 share an interrupt line on both boards.
     pub slot: Option<u8>,
     /// A file that QEMU records every frame in, as a capture.
@@ -47,7 +49,7 @@ impl Nic {
     /// Makes an interface of the default model on `wire`.
     #[must_use]
     pub const fn new(wire: Wire) -> Self {
-        Self { model: NicModel::E1000, wire, mac: None, slot: None, capture: None }
+        Self { model: NicModel::E1000, wire, mac: None, bus: None, slot: None, capture: None }
     }
 
     /// Returns the address of the interface with the given index: its own, or a locally administered one of the index.
