@@ -46,6 +46,7 @@ pub use map::device_registers;
 pub mod memory;
 pub mod mmio;
 pub mod msr;
+pub mod numa;
 pub mod paging;
 pub mod panic;
 pub mod pci_config;

@@ -15,6 +15,7 @@ use crate::{
     ioapic::Signal,
     iommu, ipi, irq, kdb,
     map::FirmwareTables,
+    numa,
     pci_config::{self, PciConfig},
     percpu, power_button, reset,
     smp::{self, SmpError},
@@ -75,6 +76,9 @@ pub fn bring_up(record: &BootRecord) -> Result<&'static Platform, PlatformError>
         if platform.hpet.is_some() { "yes" } else { "no" },
     );
 
+    if let Some(nodes) = &platform.nodes {
+        numa::announce(nodes);
+    }
     // Before interrupts are routed and cards may do DMA: both would be remapped.
     iommu::quiet(&platform.remapping);
 

@@ -19,7 +19,7 @@ use ::acpi::{
 use pci_types::{ConfigRegionAccess, PciAddress};
 
 use super::{
-    Answers, Platform, SleepType,
+    Answers, Platform, Proximity, SleepType,
     contained::{self, Failure},
     interpreter::Host,
     method::{self, Value},
@@ -56,7 +56,7 @@ pub fn interrogate(platform: &Platform) -> Result<Answers, Failure> {
         }
         walk_buses(&vm, &|gsi| madt.signal_of(gsi))
     });
-    answers.routing.buses = report("interrupt routing", routing).unwrap_or_default();
+    (answers.routing.buses, answers.proximity) = report("interrupt routing", routing).unwrap_or_default();
     Ok(answers)
 }
 
@@ -191,13 +191,17 @@ fn is_root_bridge(vm: &Vm, device: &AmlName) -> bool {
     })
 }
 
-/// Buses with a table: the root buses, then every bridge below them.
-fn walk_buses(vm: &Vm, stated: &dyn Fn(u32) -> Option<Signal>) -> Vec<BusTable> {
+/// Buses with a table: the root buses, then every bridge below them; and the nodes of root buses that state one.
+fn walk_buses(vm: &Vm, stated: &dyn Fn(u32) -> Option<Signal>) -> (Vec<BusTable>, Vec<Proximity>) {
     let all = devices(vm);
     let mut known: Vec<(AmlName, u16, u8)> = Vec::new();
+    let mut proximity = Vec::new();
     for device in all.iter().filter(|device| is_root_bridge(vm, device)) {
         let segment = integer(vm, device, "_SEG").and_then(|value| u16::try_from(value).ok()).unwrap_or(0);
         let bus = integer(vm, device, "_BBN").and_then(|value| u8::try_from(value & 0xFF).ok()).unwrap_or(0);
+        if let Some(node) = integer(vm, device, "_PXM").and_then(|value| u32::try_from(value).ok()) {
+            proximity.push(Proximity { segment, bus, node });
+        }
         known.push((device.clone(), segment, bus));
     }
     // Parents come before children in the traversal, so one pass reaches every depth.
@@ -210,7 +214,7 @@ fn walk_buses(vm: &Vm, stated: &dyn Fn(u32) -> Option<Signal>) -> Vec<BusTable> 
         let entries = routing_table(vm, device, stated)?;
         Some(BusTable { segment: *segment, bus: *bus, entries })
     };
-    known.iter().filter_map(table).collect()
+    (known.iter().filter_map(table).collect(), proximity)
 }
 
 /// If `device` is a PCI bridge right below a known bus, its secondary bus.

@@ -22,6 +22,7 @@ pub mod regions;
 pub mod resource;
 pub mod routing;
 pub mod spcr;
+pub mod srat;
 pub mod tables;
 
 use alloc::vec::Vec;
@@ -33,6 +34,7 @@ pub use madt::Madt;
 pub use regions::EcamWindow;
 pub use routing::{Pin, Route, Routing};
 pub use spcr::Spcr;
+pub use srat::Srat;
 pub use tables::Tables;
 
 /// Four letters that name a table.
@@ -91,6 +93,17 @@ pub struct SleepType {
     pub b: u8,
 }
 
+/// A root bus and the node it is close to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proximity {
+    /// PCI segment group.
+    pub segment: u16,
+    /// The root bus.
+    pub bus: u8,
+    /// The proximity domain, as in the SRAT.
+    pub node: u32,
+}
+
 /// What the bytecode said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answers {
@@ -98,6 +111,8 @@ pub struct Answers {
     pub routing: Routing,
     /// How to power off.
     pub s5: Option<SleepType>,
+    /// Root buses whose node is stated.
+    pub proximity: Vec<Proximity>,
 }
 
 /// The static tables, interpreted.
@@ -113,6 +128,8 @@ pub struct Platform {
     pub hpet: Option<u64>,
     /// DMA remapping units.
     pub remapping: Vec<dmar::RemappingUnit>,
+    /// Nodes of processors and memory.
+    pub nodes: Option<Srat>,
     /// The serial port that is firmware's console.
     pub serial: Option<Spcr>,
     /// All checked tables, for those who look for others.
@@ -132,6 +149,7 @@ pub fn discover(memory: &impl tables::PhysicalMemory, rsdp: u64) -> Result<Platf
         ecam: tables.all(*b"MCFG").flat_map(|table| regions::ecam_windows(table.bytes)).collect(),
         hpet: tables.find(*b"HPET").and_then(|table| regions::hpet_address(table.bytes)),
         remapping: tables.all(*b"DMAR").flat_map(|table| dmar::units(table.bytes)).collect(),
+        nodes: tables.find(*b"SRAT").map(|table| Srat::parse(table.bytes)),
         serial: tables.find(*b"SPCR").and_then(|table| match Spcr::parse(table.bytes) {
             Ok(spcr) => Some(spcr),
             Err(why) => {

@@ -124,11 +124,12 @@ impl<'a> FrameBitmap<'a> {
         }
     }
 
-    /// Takes the lowest run that satisfies `run`.
-    pub(super) fn allocate_run(&mut self, run: &Run) -> Option<usize> {
+    /// Takes the lowest run from frame `first` on and below `end` that satisfies `run`.
+    pub(super) fn allocate_run_within(&mut self, run: &Run, first: usize, end: usize) -> Option<usize> {
         let limit = run.limit.min(self.frames);
         let floor = if limit <= LOW_FRAMES { 0 } else { LOW_FRAMES };
-        let mut start = run.fit(floor)?;
+        let limit = limit.min(end);
+        let mut start = run.fit(floor.max(first))?;
         while start.checked_add(run.count)? <= limit {
             match self.last_used(start, start + run.count) {
                 None => {

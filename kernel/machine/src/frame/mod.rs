@@ -2,7 +2,8 @@
 //!
 //! - [`allocate`]: one frame, from the top of memory downwards, for page tables, stacks and the heap.
 //! - [`allocate_run`]: contiguous frames from the bottom upwards under a [`RunRequest`] (alignment, boundary, highest address),
-//!   for DMA. The first MiB is touched only by requests whose `max_addr` lies inside it (the processor start page).
+//!   for DMA: of the range that is [preferred](prefer), else above 4 GiB, else anywhere, so that what little lies below 4 GiB on
+//!   a large machine is left to devices that reach no further. The first MiB is touched only by requests whose `max_addr` lies inside it (the processor start page).
 //!
 //! Context: thread, or interrupt; one short spin lock; never blocks. Exhaustion is an error, never a panic.
 
@@ -72,6 +73,11 @@ pub struct FrameUsage {
     pub free: usize,
 }
 
+/// The first frame beyond what 32 bits address.
+const FOUR_GIB: usize = 1 << 20;
+
+/// First frame and first frame beyond of the memory that runs come from if they can; nothing at first.
+static PREFERRED: SpinLock<(usize, usize)> = SpinLock::new((0, 0));
 static FRAMES: SpinLock<Option<FrameBitmap<'static>>> = SpinLock::new(None);
 
 /// Builds the bitmap in the highest usable range that can hold it and frees everything else but `kept`.
@@ -119,6 +125,11 @@ fn without(range: UsableRange, kept: UsableRange) -> [UsableRange; 2] {
     [below, above]
 }
 
+/// Has runs come from the memory from `start` to `end` from now on, where a request allows it and there is room.
+pub(crate) fn prefer(start: u64, end: u64) {
+    *PREFERRED.lock() = (start.div_ceil(FRAME_SIZE) as usize, (end / FRAME_SIZE) as usize);
+}
+
 /// Allocates one frame with undefined contents.
 ///
 /// # Errors
@@ -135,9 +146,12 @@ pub fn allocate() -> Result<PhysAddr, FrameError> {
 /// [`FrameError::Exhausted`] or [`FrameError::Impossible`].
 pub fn allocate_run(request: &RunRequest) -> Result<PhysAddr, FrameError> {
     let run = Run::from_request(request)?;
+    let preferred = *PREFERRED.lock();
     let mut frames = FRAMES.lock();
     let bitmap = frames.as_mut().ok_or(FrameError::NotReady)?;
-    bitmap.allocate_run(&run).map(address_of).ok_or(FrameError::Exhausted)
+    let places = [preferred, (FOUR_GIB, usize::MAX), (0, usize::MAX)];
+    let found = places.into_iter().find_map(|(first, end)| bitmap.allocate_run_within(&run, first, end));
+    found.map(address_of).ok_or(FrameError::Exhausted)
 }
 
 /// Gives `frames` frames from `start` back.
@@ -201,6 +215,7 @@ fn address_of(index: usize) -> PhysAddr {
 /// Calls `visit` with the name of each lock in here and whether somebody holds it. Any context; never waits.
 pub(crate) fn locks(visit: &mut dyn FnMut(&'static str, bool)) {
     visit("frames", FRAMES.is_held());
+    visit("preferred memory", PREFERRED.is_held());
 }
 
 #[cfg(test)]

@@ -5,6 +5,17 @@ use std::{collections::BTreeSet, vec, vec::Vec};
 use super::{FrameBitmap, LOW_FRAMES, Run};
 use crate::frame::{FRAME_SIZE, FrameError, RunRequest};
 
+/// Takes a run anywhere.
+trait Anywhere {
+    fn allocate_run(&mut self, run: &Run) -> Option<usize>;
+}
+
+impl Anywhere for FrameBitmap<'_> {
+    fn allocate_run(&mut self, run: &Run) -> Option<usize> {
+        self.allocate_run_within(run, 0, usize::MAX)
+    }
+}
+
 fn run(request: RunRequest) -> Run {
     Run::from_request(&request).expect("the request is possible")
 }
@@ -43,6 +54,21 @@ fn runs_respect_alignment_boundary_and_limit() {
     assert_eq!(next, 288, "259..272 holds only 13 frames before its boundary");
     let limited = RunRequest { max_addr: 300 * FRAME_SIZE - 1, ..RunRequest::new(14) };
     assert_eq!(map.allocate_run(&run(limited)), None);
+}
+
+#[test]
+fn a_run_keeps_to_the_range_it_is_asked_for_and_to_its_own_limit() {
+    let mut words = [0_u64; 32];
+    let mut map = FrameBitmap::new(&mut words, 2048);
+    map.add_free(1, 2048);
+    let two = run(RunRequest::new(2));
+    assert_eq!(map.allocate_run_within(&two, 1000, 1003), Some(1000));
+    assert_eq!(map.allocate_run_within(&two, 1000, 1003), None, "one frame is left");
+    assert_eq!(map.allocate_run_within(&two, 0, 100), None, "low memory is not for everybody");
+    let low = run(RunRequest { max_addr: 900 * FRAME_SIZE - 1, ..RunRequest::new(2) });
+    assert_eq!(map.allocate_run_within(&low, 1000, 2048), None);
+    assert_eq!(map.allocate_run_within(&two, 4096, usize::MAX), None, "beyond all memory");
+    assert_eq!(map.allocate_run_within(&low, 0, usize::MAX), Some(256));
 }
 
 #[test]
