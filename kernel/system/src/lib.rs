@@ -8,6 +8,7 @@
 //! - [`mod@net`]: the router and its buffers. [`mod@services`]: what runs beside the interrupt threads.
 //! - [`mod@console`], [`mod@views`], [`mod@ping`]: the command line. [`mod@power`]: shutdown; [`mod@buttons`], [`mod@watchdog`]:
 //!   what else asks for it.
+//! - [`mod@nodes`]: what is close together on a machine with several sockets.
 //! - [`mod@knobs`]: settings beside the data path's own.
 //! - [`mod@debugger`]: the debugger in a stopped world. [`mod@dump`]: the crash dump, and that of the previous run.
 //! - [`mod@threads`]: the scheduler as everything here sees it; the only module that names it.
@@ -31,6 +32,7 @@ mod knobs;
 mod lines;
 mod messages;
 mod net;
+mod nodes;
 mod ping;
 mod port;
 mod power;
@@ -91,6 +93,7 @@ pub fn start(wires: &Wires) {
     } else {
         bus::say_undriven(&found);
     }
+    nodes::prefer_memory(&cards);
     machine::entry::mark("router");
     let router = match net::init(cards.len(), cpus) {
         Ok(router) => Some(router),

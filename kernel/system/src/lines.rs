@@ -71,9 +71,3 @@ fn deliver(slot: usize) {
         event.handle();
     }
 }
-
-/// Returns the CPU for the `number`th line: round robin over those that run.
-pub(crate) fn cpu_for(number: usize) -> CpuId {
-    let online = machine::percpu::online().count().max(1);
-    machine::percpu::online().nth(number % online).unwrap_or(CpuId::BOOT)
-}

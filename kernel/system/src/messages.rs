@@ -19,7 +19,7 @@ use pci::{Function, MsiX, PciDevice};
 
 use crate::{
     knobs::{self, Access, Knob},
-    lines,
+    nodes,
 };
 
 static MSI_X: AtomicBool = AtomicBool::new(true);
@@ -116,7 +116,7 @@ fn several(number: usize, device: &PciDevice, variant: &Variant) -> Result<Wirin
             Vector::Rx(queue) | Vector::Tx(queue) => queue,
             Vector::Other => 0,
         };
-        let cpu = lines::cpu_for(number * usize::from(queues) + usize::from(queue));
+        let cpu = nodes::cpu_for(number * usize::from(queues) + usize::from(queue), nodes::of_card(device));
         match irq::allocate_vector(cpu) {
             Ok(line) => lines.push((Some(vector), line)),
             Err(error) => {
@@ -174,7 +174,8 @@ fn write_table(
 fn one(number: usize, device: &PciDevice) -> Result<Option<Wiring>, String> {
     let function = device.function(&PciConfig);
     let Some(msi) = function.msi().map_err(|error| error.to_string())? else { return Ok(None) };
-    let line = irq::allocate_vector(lines::cpu_for(number)).map_err(|error| format!("{error:?}"))?;
+    let line =
+        irq::allocate_vector(nodes::cpu_for(number, nodes::of_card(device))).map_err(|error| format!("{error:?}"))?;
     let enabled = match irq::message(&line) {
         None => Err("the CPU's APIC id needs interrupt remapping".into()),
         Some((address, data)) => {
@@ -193,6 +194,6 @@ fn one(number: usize, device: &PciDevice) -> Result<Option<Wiring>, String> {
 /// The card's pin, routed to the next CPU in turn unless the line is routed already.
 fn pin(number: usize, device: &PciDevice) -> Result<IrqLine, String> {
     let route = platform::pci_route(device.address).ok_or("firmware does not say where its interrupt arrives")?;
-    let cpu = lines::cpu_for(number);
+    let cpu = nodes::cpu_for(number, nodes::of_card(device));
     irq::route_gsi(route.gsi, route.signal, cpu).map_err(|error| format!("interrupt line {}: {error:?}", route.gsi))
 }

@@ -64,8 +64,9 @@ pub(crate) fn init(cards: usize, cpus: usize) -> Result<&'static Router, NetErro
     let allowed = frame::usage().free * PHYSICAL_FRAME / SHARE;
     let request = RunRequest::octets(wanted.min(allowed).max(FRAME_STRIDE));
     let memory = PhysMemory::allocate_uncleared(&request).map_err(|_| NetError::NoMemory)?;
+    let start = memory.phys();
     let pool = POOL.call_once(|| PacketPool::new(memory.into_static()));
-    log::info!("pktbuf: {} buffers, {} KiB", pool.total(), pool.total() * FRAME_STRIDE / 1024);
+    log::info!("pktbuf: {} buffers, {} KiB at {start:#x}", pool.total(), pool.total() * FRAME_STRIDE / 1024);
     let router = Router::new(&DOMAIN, ArpConfig::default(), cpus)?;
     Ok(ROUTER.call_once(|| router))
 }
