@@ -42,12 +42,14 @@ impl Place {
 }
 
 /// A port of the router, as a test wants it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Port {
     /// Its MTU, if it is to be lower than the medium's.
     pub mtu: Option<u16>,
     /// Its PCI slot, if it matters.
     pub slot: Option<u8>,
+    /// The bridge of the machine that it is behind, if it is.
+    pub bus: Option<&'static str>,
 }
 
 /// A router between built-in hosts, one for each port.
@@ -97,7 +99,12 @@ impl Plan {
         let hosts = hosts.map(|index| {
             HostSpec::new(&format!("host {index}"), cidr(Bench::host_address(index)), Bench::own_address(index))
         });
-        let nic = |port: &Port| Nic { slot: port.slot, model: self.cards, ..Nic::new(Wire::Nothing) };
+        let nic = |port: &Port| Nic {
+            slot: port.slot,
+            bus: port.bus.map(Into::into),
+            model: self.cards,
+            ..Nic::new(Wire::Nothing)
+        };
         let machine = Machine { nics: self.ports.iter().map(nic).collect(), ..self.machine };
         let plan = testbed::Plan { machine, config, hosts: hosts.collect() };
         let Testbed { guest, lab, hosts } = Testbed::start(&plan, workspace(), &image)?;

@@ -2,6 +2,7 @@
 //!
 //! - [`Router`]: the kernel in a virtual machine, with its console and its [`Books`]; [`Router::finish`] is how every test ends.
 //! - [`Bench`]: a router between built-in hosts, one for each interface.
+//! - [`screen`]: what the screen shows, as text.
 //! - [`noise`]: frames that no good host sends, from a seed.
 //!
 //! Runs on the host, in tests. Everything that waits has a limit; no limit is a measure of performance.
@@ -12,6 +13,7 @@ mod bench;
 mod books;
 pub mod noise;
 mod router;
+pub mod screen;
 
 pub use bench::{Bench, Plan, Port};
 pub use books::Books;

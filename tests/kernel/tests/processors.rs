@@ -101,6 +101,11 @@ fn sixteen_processors_on_q35_after_bios() {
 }
 
 #[test]
+fn twenty_four_processors_on_q35_after_bios() {
+    boot_processors(Board::Q35, Firmware::Bios, 24);
+}
+
+#[test]
 fn a_processor_that_does_not_answer_is_named_and_left_out() {
     let report = passes("absent-processor", &machine(Board::Q35, Firmware::Bios, 3));
     report.shows(&["processor with APIC id 200 left out"]);

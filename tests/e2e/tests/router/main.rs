@@ -19,6 +19,7 @@ mod footprint;
 mod forwarding;
 mod gdb;
 mod links;
+mod machines;
 mod packets;
 mod restart;
 mod stick;
