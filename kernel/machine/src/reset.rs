@@ -113,19 +113,47 @@ pub(crate) fn acpi_mode(fadt: &Fadt, pm1a: &Access) -> bool {
     true
 }
 
+/// A way to restart, in the order in which they are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rung {
+    /// The register that firmware names in the FADT.
+    Firmware,
+    /// Port 0xCF9 of Intel's chipsets.
+    Chipset,
+    /// The keyboard controller's line to the reset pin.
+    Keyboard,
+    /// A processor that cannot even report a fault.
+    TripleFault,
+}
+
+impl Rung {
+    /// The ladder.
+    pub const ALL: [Self; 4] = [Self::Firmware, Self::Chipset, Self::Keyboard, Self::TripleFault];
+}
+
 /// Restarts the machine: FADT reset register, port 0xCF9, keyboard controller, triple fault.
 ///
 /// Memory stays as it is, as far as it is up to the kernel: [`crate::pstore`] is read again after it.
 pub fn restart() -> ! {
+    Rung::ALL.into_iter().for_each(attempt);
+    triple_fault()
+}
+
+/// Tries one way to restart, and returns if it did not work; the last one always does.
+pub fn attempt(rung: Rung) {
     cpu::disable_interrupts();
     cpu::write_back_caches();
-    if let Some((register, value)) = READY.get().and_then(|ready| ready.reset.as_ref()) {
-        register.write8(0, *value);
-        time::delay(STEP);
+    match rung {
+        Rung::Firmware => {
+            if let Some((register, value)) = READY.get().and_then(|ready| ready.reset.as_ref()) {
+                register.write8(0, *value);
+                time::delay(STEP);
+            }
+        }
+        Rung::Chipset => chipset_reset(&CpuPorts, time::delay),
+        Rung::Keyboard => keyboard_reset(&CpuPorts, time::delay),
+        Rung::TripleFault => triple_fault(),
     }
-    chipset_reset(&CpuPorts, time::delay);
-    keyboard_reset(&CpuPorts, time::delay);
-    triple_fault()
 }
 
 /// Port 0xCF9: select a full reset, then pull it (ICH9 datasheet, 13.7.5).

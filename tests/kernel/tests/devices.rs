@@ -92,3 +92,17 @@ fn a_restart_is_a_reset_of_the_machine() {
     assert_eq!(report.verdict, Verdict::PoweredOff, "{report}");
     report.shows(&["restarting"]);
 }
+
+/// Each rung of the ladder by itself, on both boards; the firmware of `pc` names no register.
+#[test]
+fn every_rung_of_the_ladder_resets_the_machine_by_itself() {
+    let rungs = ["chipset", "keyboard", "triple-fault"].map(|rung| (Board::Pc, rung));
+    let rungs =
+        rungs.into_iter().chain(["firmware", "chipset", "keyboard", "triple-fault"].map(|rung| (Board::Q35, rung)));
+    for (board, rung) in rungs {
+        let machine = Machine { restarts: false, ..machine(board, Firmware::Bios, 1) };
+        let report = run(&format!("restart-by-{rung}"), &machine);
+        assert_eq!(report.verdict, Verdict::PoweredOff, "{board:?}: {report}");
+        report.shows(&["restarting by "]);
+    }
+}

@@ -1,6 +1,10 @@
 //! The two orderly ends of a machine.
 
-use machine::{boot::BootRecord, console, platform, reset};
+use machine::{
+    boot::BootRecord,
+    console, platform,
+    reset::{self, Rung},
+};
 
 fn bring_up(record: &'static BootRecord) {
     if let Err(error) = platform::bring_up(record) {
@@ -21,4 +25,13 @@ pub(crate) fn restart(record: &'static BootRecord) -> ! {
     log::info!("restarting");
     console::flush();
     reset::restart()
+}
+
+/// Restarts by one rung of the ladder and no other.
+pub(crate) fn restart_by(record: &'static BootRecord, rung: Rung) -> ! {
+    bring_up(record);
+    log::info!("restarting by {rung:?}");
+    console::flush();
+    reset::attempt(rung);
+    panic!("{rung:?} does not restart this machine")
 }

@@ -1,6 +1,6 @@
 //! The scenarios by name.
 
-use machine::boot::BootRecord;
+use machine::{boot::BootRecord, reset::Rung};
 
 use crate::{access, crash, debugger, end, fatal, harness, input, kept, memory, nics, processors, threads, traps};
 
@@ -15,6 +15,10 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("input", input::run),
     ("power-off", end::power_off),
     ("restart", end::restart),
+    ("restart-by-firmware", |record| end::restart_by(record, Rung::Firmware)),
+    ("restart-by-chipset", |record| end::restart_by(record, Rung::Chipset)),
+    ("restart-by-keyboard", |record| end::restart_by(record, Rung::Keyboard)),
+    ("restart-by-triple-fault", |record| end::restart_by(record, Rung::TripleFault)),
     ("kept", kept::run),
     ("failing-test", failing_test),
     ("crash-at-once", crash::at_once),
