@@ -105,6 +105,10 @@ pub fn bring_up(record: &BootRecord) -> Result<&'static Platform, PlatformError>
         calibration.hz / 1_000,
         calibration.reference,
     );
+    if !time::is_invariant() {
+        // It is one all the same while nobody changes the frequency, and no state deeper than a halt is entered: nobody here does.
+        log::info!("time: the processor does not promise that its time stamp counter is invariant");
+    }
     cpu::enable_interrupts();
 
     boot::stage("firmware bytecode");

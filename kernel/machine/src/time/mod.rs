@@ -158,6 +158,13 @@ pub fn tsc_at(instant: Instant) -> Option<u64> {
     Some(TSC_BASE.load(Ordering::Relaxed).saturating_add(scale.counts(instant.as_nanos())))
 }
 
+/// Returns whether the processor promises that its time stamp counter runs at one rate, whatever state it is in.
+#[must_use]
+pub fn is_invariant() -> bool {
+    // SDM volume 3, 18.17.1.
+    raw_cpuid::cpuid!(0x8000_0000).eax >= 0x8000_0007 && raw_cpuid::cpuid!(0x8000_0007).edx & (1 << 8) != 0
+}
+
 /// Gives the TSC up for the HPET, continuing from the current time; a processor's counter was behind another's. False if there is
 /// no HPET to fall back to (the TSC then stays, and the warp is on record).
 pub(crate) fn distrust_tsc() -> bool {
