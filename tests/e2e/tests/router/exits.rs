@@ -70,6 +70,8 @@ fn a_thread_that_spins_is_named_with_its_backtrace_and_its_card_is_stopped_by_fo
     bench.router.set("debug.fail_point.wedge_ithread", "em1")?;
     // The pass in which it spins is any that a frame asks for; a warm host asks for none.
     let flow = bench.lab.start_flow(FlowSpec { packets: Some(3), ..FlowSpec::new(bench.host(1), bench.host(0)) });
+    // On a busy host the command could overtake the frame.
+    std::thread::sleep(std::time::Duration::from_secs(1));
     bench.router.guest().console().send_line("poweroff")?;
     let status = bench.router.guest().wait_exit(PATIENCE)?;
     bench.lab.stop_flow(flow);
