@@ -17,6 +17,7 @@ use sluice::{
         scale::{Point, Sweep},
         table,
     },
+    machine::NicModel,
     progress::Progress,
 };
 
@@ -32,6 +33,7 @@ fn throughput_latency_and_footprint_are_measured_and_recorded() -> Result<()> {
         cpus: vec![1],
         dispatch: vec!["direct".into(), "hybrid".into()],
         window: 64,
+        cards: NicModel::E1000,
     };
     let folder = Folder::create(&path)?;
     let subjects: Vec<Box<dyn sluice::bench::Subject>> = vec![Box::new(sluice.clone())];
