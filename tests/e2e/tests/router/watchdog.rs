@@ -65,8 +65,10 @@ fn a_machine_that_waits_for_a_person_is_not_reset() -> Result<()> {
     let before = bench.router.transcript().len();
     thread::sleep(Duration::from_secs(12));
     ensure!(bench.router.guest().is_running(), "a halted machine stays");
-    let after = bench.router.transcript();
-    ensure!(after.len() == before, "it was reset:\n{}", after.get(before..).unwrap_or_default());
+    let transcript = bench.router.transcript();
+    // The end of the line that was waited for may come later; whoever is reset says more.
+    let after = transcript.get(before..).unwrap_or_default();
+    ensure!(after.trim().is_empty(), "it was reset:\n{after}");
     Ok(())
 }
 
