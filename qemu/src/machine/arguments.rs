@@ -283,7 +283,7 @@ mod tests {
         };
         let line = line(&machine);
         assert!(line.contains("-device isa-serial,chardev=console,iobase=0x2e8,irq=5"), "{line}");
-        assert!(!line.contains("-serial"), "{line}");
+        assert!(!line.contains(" -serial "), "{line}");
         let (bridge, nic) = (line.find("-device pci-bridge,id=b").unwrap(), line.find(",bus=b,addr=0x02,").unwrap());
         assert!(bridge < nic, "{line}");
     }

@@ -203,7 +203,7 @@ impl Router {
         let status = self.guest.wait_exit(PATIENCE)?;
         let transcript = self.transcript();
         ensure!(status.success(), "QEMU ended with {status}\n{transcript}");
-        Shutdown::parse(&transcript)?.check_clean().with_context(|| transcript.clone())?;
+        Shutdown::parse(&transcript).and_then(|shutdown| shutdown.check_clean()).with_context(|| transcript.clone())?;
         Ok(transcript)
     }
 }
