@@ -382,6 +382,34 @@ pub fn flush() -> bool {
     false
 }
 
+/// As [`flush`], where nothing else runs any more: a thread that was interrupted while it sent does not come back, so what it had in
+/// flight is finished here, and what is queued behind it.
+///
+/// # Context
+/// The last thread of a machine that ends.
+pub fn flush_alone() -> bool {
+    if flush() {
+        return true;
+    }
+    let mut piece = [0; flight::SIZE];
+    let mut count = FLIGHT.take_rest(&mut piece);
+    // No more rounds than the queue can hold pieces.
+    for _ in 0..QUEUE_SIZE / flight::SIZE + 2 {
+        let text = piece.get(..count).unwrap_or_default();
+        if let Some(screen) = SCREEN.lock_bounded(STALL_TRIES).as_deref_mut().and_then(Option::as_mut) {
+            screen.write(text);
+        }
+        let Some(mut serial) = SERIAL.lock_bounded(STALL_TRIES) else { return false };
+        serial.send_all(text, STALL_TRIES);
+        drop(serial);
+        count = QUEUE.lock_bounded(STALL_TRIES).map_or(0, |mut queue| queue.pop(&mut piece));
+        if count == 0 {
+            break;
+        }
+    }
+    (0..STALL_TRIES).any(|_| SERIAL.lock_bounded(STALL_TRIES).is_some_and(|mut serial| serial.is_drained()))
+}
+
 /// Calls `visit` with the name of each lock in here and whether somebody holds it. Any context; never waits.
 pub(crate) fn locks(visit: &mut dyn FnMut(&'static str, bool)) {
     visit("console queue", QUEUE.is_held());
@@ -389,4 +417,25 @@ pub(crate) fn locks(visit: &mut dyn FnMut(&'static str, bool)) {
     visit("console input", INPUT.is_held());
     visit("serial line", SERIAL.is_held());
     visit("screen", SCREEN.is_held());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stopped_sender_had_in_flight_and_what_is_queued_is_sent_at_the_end() {
+        // As a thread leaves it that was interrupted while it sent, on the only CPU.
+        SENDING.store(true, Ordering::Relaxed);
+        let mut piece = [0; flight::SIZE];
+        assert!(QUEUE.lock().push(b"shutdown: clean\n"));
+        FLIGHT.take_from(&mut QUEUE.lock(), &mut piece);
+        FLIGHT.note_sent(4);
+        assert!(QUEUE.lock().push(&[b'.'; 300]) && QUEUE.lock().push(b"Powering off...\n"));
+        assert!(!flush(), "its sender does not come back");
+        assert!(flush_alone());
+        assert!(QUEUE.lock().is_empty());
+        assert_eq!(FLIGHT.take_rest(&mut piece), 0);
+        SENDING.store(false, Ordering::Relaxed);
+    }
 }

@@ -169,17 +169,17 @@ fn end(finished: &Finished) -> ! {
     match finished.exit {
         Exit::Halt => {
             console::message(format_args!("The operating system has halted.\nPlease press any key to reboot.\n"));
-            console::flush();
+            console::flush_alone();
             wait_for_key();
             restart()
         }
         Exit::Reboot => restart(),
         Exit::PowerOff | Exit::Panic => {
             console::message(format_args!("Powering off...\n"));
-            console::flush();
+            console::flush_alone();
             let error = reset::power_off();
             console::message(format_args!("power off failed ({error:?}); it is safe to switch off the machine\n"));
-            console::flush();
+            console::flush_alone();
         }
     }
     cpu::halt_forever()
@@ -187,7 +187,7 @@ fn end(finished: &Finished) -> ! {
 
 fn restart() -> ! {
     console::message(format_args!("Rebooting...\n"));
-    console::flush();
+    console::flush_alone();
     reset::restart()
 }
 
