@@ -9,7 +9,12 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 use ktest::console::RUNNING;
 use sluice::{
-    build::Builder, guest::Guest, machine::Firmware, prepare, progress::Progress, shutdown::Shutdown,
+    build::Builder,
+    guest::{Guest, is_message},
+    machine::Firmware,
+    prepare,
+    progress::Progress,
+    shutdown::Shutdown,
     workspace::Workspace,
 };
 
@@ -17,6 +22,9 @@ use crate::Books;
 
 /// How long anything may take that ought to be quick. Generous, because the machine may be busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Commands whose output consists of messages.
+const SHOW_MESSAGES: [&str; 4] = ["show log", "dmesg", "show crash", "show shutdown"];
 
 /// Returns the checkout.
 #[must_use]
@@ -114,12 +122,17 @@ impl Router {
         }
     }
 
-    /// Gives a command and returns its output.
+    /// Gives a command and returns its output, without what the router says of itself meanwhile: that may come at any time, such as the
+    /// word of the first packet forwarded. Of a command that shows the router's messages, everything.
     ///
     /// # Errors
     /// When there is none in time.
     pub fn command(&mut self, line: &str) -> Result<String> {
-        self.guest.command(line, PATIENCE)
+        let output = self.guest.command(line, PATIENCE)?;
+        if SHOW_MESSAGES.contains(&line) {
+            return Ok(output);
+        }
+        Ok(output.split_inclusive('\n').filter(|line| !is_message(line)).collect())
     }
 
     /// Changes a setting and makes sure that it took.
