@@ -204,9 +204,9 @@ impl RxRing {
         }
         if served > 0 {
             self.unflushed += served;
-            // ORDERING: relaxed; for a view, and nobody reads the ring by it.
+            // ORDERING: release pairs with the acquire in `Adapter::rx_backlog`: who finds the ring empty knows whose hands are full.
             #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 4096 descriptors")]
-            counters.next.store(self.next as u32, Ordering::Relaxed);
+            counters.next.store(self.next as u32, Ordering::Release);
             counters.packets.add(served as u64 - pass.refused);
             counters.octets.add(pass.octets);
             if pass.groups > 0 {
@@ -417,7 +417,8 @@ impl RxRing {
         let served = self.harvest(adapter.received(self.queue), self.maps.len(), cache, &mut sink);
         self.generation = adapter.generation();
         self.restart(adapter.regs());
-        adapter.received(self.queue).next.store(0, Ordering::Relaxed);
+        // ORDERING: release, as in `service`.
+        adapter.received(self.queue).next.store(0, Ordering::Release);
         served
     }
 

@@ -149,8 +149,9 @@ impl<R: RegisterIo> Adapter<R> {
         for queue in 0..self.queue_count() {
             let length = self.note_gone(read_checked(&self.regs, Reg::Rdlen(queue)))? / 16;
             let head = self.note_gone(read_checked(&self.regs, Reg::Rdh(queue)))?;
-            // ORDERING: relaxed; while the ring is being served the answer is a moment old, and a drain asks again.
-            let next = self.received(queue).next.load(Ordering::Relaxed);
+            // ORDERING: acquire pairs with the release in `RxRing::service`: who reads that a frame was taken sees its taker at work.
+            // While the ring is being served the answer is a moment old, and a drain asks again.
+            let next = self.received(queue).next.load(Ordering::Acquire);
             // Otherwise not programmed, or not believable: nothing that a drain could wait for.
             if head < length && next < length {
                 waiting += ((head + length - next) % length) as usize;

@@ -202,7 +202,8 @@ impl<R: RegisterIo> Adapter<R> {
         }
         self.write_filters();
         self.program_receive();
-        self.received(rx.queue).next.store(0, Ordering::Relaxed);
+        // ORDERING: release, as in `RxRing::service`.
+        self.received(rx.queue).next.store(0, Ordering::Release);
         rx.restart(&self.regs);
         self.enable();
         self.update_link();

@@ -44,6 +44,8 @@ pub struct IntrEvent<S: Scheduler> {
     pub(crate) waiters: SpinLock<Vec<S::Thread>>,
     /// The handler the thread is in, plus one; 0 outside.
     pub(crate) running: AtomicU32,
+    /// Odd while the thread is in a pass; goes up as one begins and as it ends.
+    pub(crate) turn: AtomicU32,
     storm_threshold: AtomicU32,
     pub(crate) counters: Counters,
 }
@@ -119,6 +121,7 @@ impl<S: Scheduler> IntrEvent<S> {
             throttled: AtomicBool::new(false),
             waiters: SpinLock::new(Vec::new()),
             running: AtomicU32::new(0),
+            turn: AtomicU32::new(0),
             storm_threshold: AtomicU32::new(DEFAULT_STORM_THRESHOLD),
             counters: Counters::default(),
         })

@@ -39,7 +39,7 @@ pub use entry::{HandlerId, HandlerStatistics};
 pub use event::IntrEvent;
 pub use linger::Linger;
 pub use notice::{MAX_STRAY_LOG, Notice};
-pub use report::EventStatistics;
+pub use report::{EventStatistics, Hands};
 pub use storm::{DEFAULT_STORM_THRESHOLD, TICK};
 pub use teardown::Quiesced;
 

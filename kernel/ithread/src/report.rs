@@ -34,6 +34,40 @@ pub struct EventStatistics {
     pub handlers: Vec<HandlerStatistics>,
 }
 
+/// Whether a thread may still have in hand what it took from a device that is empty now and gets nothing new: until the pass
+/// is over that it was in when the device was found empty. Passes that begin later find nothing.
+///
+/// # Examples
+/// ```
+/// let mut hands = ithread::Hands::default();
+/// assert!(hands.are_full(Some(7)), "in a pass when the device was found empty");
+/// assert!(hands.are_full(Some(7)), "and still in that pass");
+/// assert!(!hands.are_full(Some(9)), "another pass, of an interrupt that brought nothing");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hands {
+    /// The device was not empty yet, when looked at last.
+    #[default]
+    Unknown,
+    /// The pass in which the thread was when the device was found empty.
+    In(u32),
+    /// That pass is over, or there was none.
+    Empty,
+}
+
+impl Hands {
+    /// Takes a look; call it after the device was found empty, with what [`IntrEvent::pass_under_way`] says.
+    #[must_use]
+    pub fn are_full(&mut self, under_way: Option<u32>) -> bool {
+        *self = match (*self, under_way) {
+            (Self::Unknown, Some(pass)) => Self::In(pass),
+            (Self::In(pass), Some(now)) if pass == now => Self::In(pass),
+            _ => Self::Empty,
+        };
+        *self != Self::Empty
+    }
+}
+
 impl<S: Scheduler> IntrEvent<S> {
     /// Returns the name as `irq10: em0 em1`; handlers that do not fit are shown as `+`.
     #[must_use]
@@ -65,6 +99,18 @@ impl<S: Scheduler> IntrEvent<S> {
     /// As [`IntrEvent::look`].
     pub fn handler(&self, place: usize) -> Result<Option<HandlerStatistics>, Held> {
         Ok(self.list.look()?.entries.get(place).map(|entry| entry.statistics()))
+    }
+
+    /// Returns the number of the pass that the thread is in, or `None`: then its handlers have nothing in hand. For [`Hands`].
+    ///
+    /// # Context
+    /// Any; takes no lock.
+    #[must_use]
+    pub fn pass_under_way(&self) -> Option<u32> {
+        // ORDERING: acquire pairs with the release at the end of a pass: who sees that it is over sees all it did. It begins
+        // before its handlers take anything, and they publish what they took with release.
+        let turn = self.turn.load(Ordering::Acquire);
+        (turn % 2 == 1).then_some(turn)
     }
 
     /// Returns how many passes the thread has made, and whether it has work: a pass is due, or it is in one. For a

@@ -89,6 +89,9 @@ impl<S: Scheduler> Ithread<S> {
     /// Runs every handler that was asked for, once.
     fn pass(&mut self) {
         self.masked = true;
+        let turn = self.event.turn.load(Ordering::Relaxed);
+        // ORDERING: relaxed; what the pass publishes with release, such as how far it has read a ring, carries this along.
+        self.event.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
         let (mut progress, mut again, mut poll) = (false, false, false);
         for owned in &mut self.handlers {
             let entry = &owned.entry;
@@ -116,6 +119,9 @@ impl<S: Scheduler> Ithread<S> {
                 }
             }
         }
+        // ORDERING: release pairs with the acquire in `IntrEvent::pass_under_way`: whatever the handlers had in hand has come to
+        // where it belongs.
+        self.event.turn.store(turn.wrapping_add(2), Ordering::Release);
         self.event.counters.passes.bump();
         let contended = self.event.scheduler.is_contended();
         if again || (poll && !contended) {

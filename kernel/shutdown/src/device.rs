@@ -27,19 +27,22 @@ pub struct Pending {
     pub received: usize,
     /// Accepted, not yet on the wire: in the transmit ring.
     pub unsent: usize,
+    /// Interrupt threads in the pass in which the receive ring was found empty: they may have frames in hand.
+    pub passes: usize,
 }
 
 impl Pending {
     /// Returns whether nothing is inside.
     #[must_use]
     pub const fn is_zero(&self) -> bool {
-        self.received == 0 && self.unsent == 0
+        self.received == 0 && self.unsent == 0 && self.passes == 0
     }
 }
 
 impl fmt::Display for Pending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} received, {} unsent", self.received, self.unsent)
+        write!(f, "{} received, {} unsent", self.received, self.unsent)?;
+        if self.passes > 0 { write!(f, ", {} threads at work", self.passes) } else { Ok(()) }
     }
 }
 

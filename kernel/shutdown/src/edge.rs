@@ -45,6 +45,8 @@ edges! {
     FlushHeld = "flush what is held before the threads end",
     /// Left out, what waits in a protocol queue is dropped instead of forwarded (R9).
     QueuesDrained = "drain protocol queues before the flush",
+    /// Left out, a frame that a thread has in hand finds its queue closed (R9).
+    HandsEmptied = "hands empty before the flush",
     /// Left out, a device interrupts while its thread leaves (R2).
     MaskBeforeJoin = "mask before join",
     /// Left out, DMA is stopped under a thread that is still at work (R1, R5).

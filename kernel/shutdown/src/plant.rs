@@ -76,7 +76,7 @@ pub trait Plant {
     /// Announces the shutdown: refuses new work from configuration and console.
     fn announce(&self);
 
-    /// Returns how many frames wait in queues that belong to no device (netisr).
+    /// Returns how many frames wait in queues that belong to no device (netisr), or are in the hands of those queues' threads.
     fn queued(&self) -> usize;
 
     /// Empties the places that cannot drain by themselves (ARP hold), counting each packet with its cause.

@@ -75,11 +75,26 @@ fn a_drain_that_never_ends_is_cut_off_at_its_budget_and_named_with_what_is_left(
     let house = House::new();
     let busy = Ills { received: usize::MAX, ..Ills::default() };
     let finished = walk(&house, vec![house.card("em0", busy)]);
-    let left = Pending { received: usize::MAX, unsent: 0 };
+    let left = Pending { received: usize::MAX, ..Pending::default() };
     assert_eq!(*outcome(&finished, Stage::Drain), faulted("em0", Fault::Undrained(left)));
     let drain = finished.transcript.records().iter().find(|record| record.stage == Stage::Drain).unwrap();
     assert!(drain.took >= BUDGETS.drain && drain.took < BUDGETS.drain * 2, "{:?}", drain.took);
     assert!(did(&house, "teardown em0"), "frames that nobody fetched are no reason to keep memory");
+}
+
+#[test]
+fn frames_in_hand_are_waited_for_though_no_ring_holds_them() {
+    let house = House::new();
+    let handing_on = Ills { passes: 3, ..Ills::default() };
+    let finished = walk(&house, vec![house.card("em0", handing_on)]);
+    assert_eq!(*outcome(&finished, Stage::Drain), Outcome::Done);
+    let did = house.log.borrow();
+    let before = did.iter().take_while(|act| *act != "flush");
+    assert_eq!(
+        before.filter(|act| *act == "pending em0").count(),
+        4,
+        "three looks in vain, and one that is not: {did:?}"
+    );
 }
 
 #[test]
@@ -133,6 +148,7 @@ fn a_shutdown_in_which_everything_goes_wrong_ends_within_the_stated_bound() {
     let all = Ills {
         received: usize::MAX,
         unsent: usize::MAX,
+        passes: usize::MAX,
         unsent_after_join: 0,
         wedged: true,
         dma_stuck: true,

@@ -286,6 +286,14 @@ impl<T> Netisr<T> {
         self.workstreams.iter().map(|workstream| workstream.queue.counts().len).sum()
     }
 
+    /// Returns how many packets wait in all queues or are in the hands of netisr threads, which have not yet
+    /// [completed](Self::complete) them: what a drain waits for.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        // ORDERING: acquire pairs with the release in `complete`: what the netisr threads sent is in the transmit rings.
+        self.workstreams.iter().map(|workstream| workstream.pending.load(Ordering::Acquire) as usize).sum()
+    }
+
     /// Returns how many workstreams there are.
     #[must_use]
     pub const fn workstreams(&self) -> usize {

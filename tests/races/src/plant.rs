@@ -6,6 +6,7 @@ use std::{
 };
 
 use e1000::{Phase, TeardownError, regs};
+use ithread::Hands;
 use ksync::{atomic::Ordering, time::Instant};
 use shutdown::{
     AllJoined, DeviceStopped, Fault, Faults, Flushed, Forced, Pending, Plant, Quiesce, Residue, Teardown, Transcript,
@@ -55,7 +56,7 @@ impl Plant for Around<'_> {
     }
 
     fn queued(&self) -> usize {
-        usize::try_from(self.0.router.audit().held_netisr).unwrap_or(usize::MAX)
+        self.0.router.netisr().unfinished()
     }
 
     fn flush_held(&self) -> Flushed {
@@ -152,12 +153,15 @@ pub(crate) struct Card<'r> {
     /// Frames the device had sent when its transmit ring was last found empty, after it was sealed.
     sent_at_drain: Option<u64>,
     stopped: Option<e1000::DmaStopped>,
+    /// Whether the thread may have frames in hand.
+    hands: Hands,
 }
 
 impl<'r> Card<'r> {
     pub(crate) fn new(rig: &'r Rig, port: &'r Port) -> Self {
         let (masked, sealed, sent_at_drain, stopped) = (false, false, None, None);
-        Self { port, all: &rig.ports, flags: &rig.flags, host: &rig.host, masked, sealed, sent_at_drain, stopped }
+        let (all, flags, host, hands) = (&rig.ports, &rig.flags, &rig.host, Hands::Unknown);
+        Self { port, all, flags, host, masked, sealed, sent_at_drain, stopped, hands }
     }
 
     /// Whether the device is told to receive or to send.
@@ -190,13 +194,20 @@ impl Quiesce for Card<'_> {
         }
         let received = self.port.adapter.rx_backlog().unwrap_or(0);
         let unsent = self.port.adapter.tx_backlog();
-        if received + unsent > 0 {
-            self.host.i_wait_for(if received > 0 { "interrupt thread" } else { "device" });
+        // After the ring: what the thread has taken from it, it has in hand until its pass is over.
+        let passes = if received > 0 {
+            self.hands = Hands::Unknown;
+            0
+        } else {
+            usize::from(self.hands.are_full(self.port.event.pass_under_way()))
+        };
+        if received + unsent + passes > 0 {
+            self.host.i_wait_for(if received + passes > 0 { "interrupt thread" } else { "device" });
         }
         if self.sealed && unsent == 0 {
             self.sent_at_drain = self.port.adapter.frames_on_wire();
         }
-        Pending { received, unsent }
+        Pending { received, unsent, passes }
     }
 
     fn mask(&mut self) -> Result<(), Fault> {

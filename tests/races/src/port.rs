@@ -51,6 +51,10 @@ pub(crate) struct Shared {
     pub(crate) wedged: Plain,
     /// It is in there.
     pub(crate) stuck: Plain,
+    /// The threaded handler stops with the frames of a pass in hand, until this is cleared.
+    pub(crate) holds: Plain,
+    /// It has some.
+    pub(crate) holding: Plain,
 }
 
 impl Shared {
@@ -93,10 +97,14 @@ impl Handler for Forwarder {
             model::yield_now();
         }
         self.shared.handler_memory.write();
-        let Self { adapter, rx, worker, batch, host, .. } = self;
+        let Self { adapter, shared, rx, worker, batch, host } = self;
         let link = adapter.service_link();
         let served = worker.pass(host.time(), |pass| {
             let served = rx.service(adapter, BUDGET, pass.cache(), |packet| drop(batch.push(packet)));
+            while !batch.is_empty() && shared.holds.load(SeqCst) {
+                shared.holding.store(true, SeqCst);
+                model::yield_now();
+            }
             pass.receive_all(batch);
             served
         });

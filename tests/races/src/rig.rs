@@ -397,6 +397,26 @@ impl Rig {
         self.wait_for("the thread is stuck", || self.ports[port].shared.stuck.load(SeqCst));
     }
 
+    /// Has the thread of a port stop with frames in hand, which are in no ring, until `millis` milliseconds from now; waits until
+    /// it has some.
+    ///
+    /// # Panics
+    /// If there is no such port, or it gets no frames.
+    pub fn hold_frames(&self, port: usize, millis: u64) {
+        let shared = &self.ports[port].shared;
+        shared.holds.store(true, SeqCst);
+        self.send(1);
+        self.wait_for("the thread has frames in hand", || shared.holding.load(SeqCst));
+        let (shared, host, until) =
+            (Arc::clone(shared), self.host.clone(), self.host.time() + Duration::from_millis(millis));
+        self.host.start("adversary", move || {
+            while host.time() < until {
+                model::yield_now();
+            }
+            shared.holds.store(false, SeqCst);
+        });
+    }
+
     /// Lets time pass, a millisecond at a time.
     pub fn wait(&self, millis: u32) {
         (0..millis).for_each(|_| self.host.relax());

@@ -29,6 +29,7 @@ const FOUND_BY: &[(Edge, &str, &str)] = &[
     (Edge::CloseBeforeDrain, "r05_receive_loop_on_a_ring_that_is_taken_away", "a frame was received and lost"),
     (Edge::DrainBeforeMask, "r20_interrupt_between_the_drain_and_the_mask", "drain: em"),
     (Edge::FlushHeld, "r09_packets_held_for_an_address_are_flushed_by_name", "packets wait for ever"),
+    (Edge::HandsEmptied, "r09_frames_in_hand_reach_their_queue", "a frame found its queue closed"),
     (Edge::QueuesDrained, "r09_packets_in_protocol_queues_are_forwarded", "a queue was not drained"),
     (
         Edge::MaskBeforeJoin,
@@ -56,7 +57,7 @@ const FOUND_BY: &[(Edge, &str, &str)] = &[
         "a timer ran after the memory was given back",
     ),
     (Edge::CloseEgressAfterJoin, "a_console_that_sends_until_it_is_stopped", "a packet of our own never left"),
-    (Edge::DrainAfterJoin, "r01_frames_in_hand_when_the_rings_look_empty", "a frame was forwarded and never left"),
+    (Edge::DrainAfterJoin, "a_console_that_sends_until_it_is_stopped", "a packet of our own never left"),
     (
         Edge::StopBeforeTearDown,
         "r03_dma_of_a_device_that_obeys_nothing_but_its_reset",

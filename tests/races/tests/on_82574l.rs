@@ -13,6 +13,7 @@ races::hold! {
     r08_forwarding_through_an_interface_that_is_detached
     r09_packets_held_for_an_address_are_flushed_by_name
     r09_packets_in_protocol_queues_are_forwarded
+    r09_frames_in_hand_reach_their_queue
     r10_panic_during_a_shutdown
     r10_shutdown_during_a_panic
     r11_two_cpus_ask_at_once

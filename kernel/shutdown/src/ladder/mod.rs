@@ -105,21 +105,25 @@ impl<'p, S> Ladder<'p, S> {
         self.devices.iter_mut().filter_map(failed).collect()
     }
 
-    /// Waits until no ring (and no queue) holds a frame; names who still does at the deadline.
+    /// Waits until no ring (and no thread and no queue) holds a frame; names who still does at the deadline.
     fn wait_until_idle(&mut self, deadline: Instant, what: For) -> Faults {
         let plant = self.plant;
+        let hands = what == For::Everything && self.keeps(Edge::HandsEmptied);
         loop {
             let mut busy = self.each(Instant::MAX, |device| {
                 let mut pending = device.pending();
                 if what == For::Unsent {
                     pending.received = 0;
                 }
+                if !hands {
+                    pending.passes = 0;
+                }
                 if pending.is_zero() { Ok(()) } else { Err(Fault::Undrained(pending)) }
             });
             let all = what == For::Everything && self.keeps(Edge::QueuesDrained);
             let queued = if all { plant.queued() } else { 0 };
             if queued > 0 {
-                busy.push(("netisr".into(), Fault::Undrained(Pending { received: queued, unsent: 0 })));
+                busy.push(("netisr".into(), Fault::Undrained(Pending { received: queued, ..Pending::default() })));
             }
             if busy.is_empty() || plant.now() >= deadline {
                 return busy;

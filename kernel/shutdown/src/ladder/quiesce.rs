@@ -69,7 +69,7 @@ impl<'p> Ladder<'p, stage::Announced> {
 }
 
 impl<'p> Ladder<'p, stage::IngressClosed> {
-    /// Waits until receive rings, netisr queues and transmit rings are empty; then flushes what only time could resolve
+    /// Waits until receive rings, the hands of the interrupt threads, netisr queues and transmit rings are empty; then flushes what only time could resolve
     /// (ARP hold), and waits for the transmit rings again, which the flush may have filled with ICMP errors.
     #[must_use]
     pub fn drain(mut self) -> Ladder<'p, stage::Drained> {

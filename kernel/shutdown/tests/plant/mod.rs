@@ -25,6 +25,8 @@ pub(crate) struct Ills {
     /// So many frames in the rings, one less at each look; `usize::MAX` for ever.
     pub(crate) received: usize,
     pub(crate) unsent: usize,
+    /// So many looks find its thread in a pass.
+    pub(crate) passes: usize,
     /// Put into the transmit ring by the thread's last pass.
     pub(crate) unsent_after_join: usize,
     pub(crate) wedged: bool,
@@ -80,7 +82,8 @@ impl Quiesce for Card {
     }
     fn pending(&mut self) -> Pending {
         self.note("pending");
-        Pending { received: one_less(&mut self.ills.received), unsent: one_less(&mut self.ills.unsent) }
+        let Ills { received, unsent, passes, .. } = &mut self.ills;
+        Pending { received: one_less(received), unsent: one_less(unsent), passes: one_less(passes) }
     }
     fn mask(&mut self) -> Result<(), Fault> {
         self.note("mask");

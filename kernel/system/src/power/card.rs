@@ -5,11 +5,12 @@
 use alloc::{
     string::{String, ToString},
     sync::Arc,
+    vec::Vec,
 };
 use core::fmt;
 
 use e1000::TeardownError;
-use ithread::WedgedThread;
+use ithread::{Hands, WedgedThread};
 use ksync::time::Instant;
 use machine::{console, irq};
 use shutdown::{AllJoined, DeviceStopped, Fault, Forced, Pending, Quiesce, Residue, Teardown};
@@ -23,6 +24,8 @@ pub(super) struct Card {
     sealed: bool,
     /// Frames the device had sent when its transmit ring was last found empty, after it was sealed.
     sent_at_drain: Option<u64>,
+    /// Whether the thread of each interrupt may have frames in hand.
+    hands: Vec<Hands>,
     /// What a thread was at when it did not answer, and its name.
     wedged: Option<(WedgedThread, String)>,
     /// Why the device did not stop.
@@ -33,7 +36,8 @@ pub(super) struct Card {
 
 impl Card {
     pub(super) fn new(port: &Arc<Port>) -> Self {
-        Self { port: Arc::clone(port), sealed: false, sent_at_drain: None, wedged: None, refusal: None, stopped: None }
+        let (port, hands) = (Arc::clone(port), alloc::vec![Hands::Unknown; port.interrupts.len()]);
+        Self { port, sealed: false, sent_at_drain: None, hands, wedged: None, refusal: None, stopped: None }
     }
 }
 
@@ -69,7 +73,15 @@ impl Quiesce for Card {
         if self.sealed && unsent == 0 {
             self.sent_at_drain = self.port.adapter.frames_on_wire();
         }
-        Pending { received, unsent }
+        // After the ring: what a thread has taken from it, it has in hand until its pass is over.
+        let hands = self.hands.iter_mut().zip(&self.port.interrupts);
+        let passes = if received > 0 {
+            hands.for_each(|(hands, _)| *hands = Hands::Unknown);
+            0
+        } else {
+            hands.map(|(hands, interrupt)| usize::from(hands.are_full(interrupt.event.pass_under_way()))).sum()
+        };
+        Pending { received, unsent, passes }
     }
 
     fn mask(&mut self) -> Result<(), Fault> {
@@ -106,7 +118,7 @@ impl Quiesce for Card {
                 }
             }
             // Frames that nobody fetches: what are the threads doing?
-            Fault::Undrained(Pending { received, .. }) if received > 0 => {
+            Fault::Undrained(Pending { received, passes, .. }) if received + passes > 0 => {
                 for interrupt in self.port.interrupts.iter().filter(|interrupt| interrupt.profile.is_some()) {
                     culprit::explain_thread("shutdown", &interrupt.event.description(), say);
                 }

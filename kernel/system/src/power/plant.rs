@@ -83,7 +83,7 @@ impl Plant for Machine {
     }
 
     fn queued(&self) -> usize {
-        net::router().map_or(0, |router| router.netisr().queued())
+        net::router().map_or(0, |router| router.netisr().unfinished())
     }
 
     fn flush_held(&self) -> Flushed {

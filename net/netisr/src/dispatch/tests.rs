@@ -286,3 +286,18 @@ mod on_threads {
         assert_eq!(netisr.register_source().err(), Some(NetisrError::TooManySources));
     }
 }
+
+#[cfg(not(any(loom, shuttle)))]
+#[test]
+fn what_a_thread_has_taken_is_unfinished_until_it_says_so() {
+    let netisr = Netisr::new(1, 8);
+    netisr.set_policy(Policy::Deferred);
+    let mut source = netisr.register_source().expect("the first source");
+    for item in 0..3 {
+        assert!(matches!(netisr.dispatch(&mut source, 0, item), Dispatch::Queued { .. }));
+    }
+    let taken = netisr.take(0, |_| ()).expect("three wait");
+    assert_eq!((netisr.queued(), netisr.unfinished()), (0, 3), "in hand, and in no queue");
+    netisr.complete(0, taken);
+    assert_eq!(netisr.unfinished(), 0);
+}

@@ -19,7 +19,7 @@ pub fn r01_transmit_into_a_stopped_device_from_anothers_ithread() {
     rig.end(&finished).assert_orderly();
 }
 
-/// R1: both rings look empty while a thread has frames in its hands; they leave before DMA stops, however slowly.
+/// R1: both rings look empty while a thread has frames in its hands; they leave before DMA stops, however slow the device is.
 pub fn r01_frames_in_hand_when_the_rings_look_empty() {
     let rig = Rig::new(Setup::default());
     (0..2).for_each(|port| rig.nic(port).set_faults(|faults| faults.slow_transmit = 150));
@@ -75,5 +75,18 @@ pub fn r09_packets_in_protocol_queues_are_forwarded() {
     rig.send(5);
     rig.until_any_instant();
     let finished = rig.shut_down(Exit::Reboot);
-    rig.end(&finished).assert_orderly();
+    let ending = rig.end(&finished);
+    assert_eq!(ending.dropped(DropReason::ShuttingDown), 0, "a frame found its queue closed: {ending:#?}");
+    ending.assert_orderly();
+}
+
+/// R9: the rings are empty and so are the queues, but a thread has frames in hand that are on their way to a queue. It is not
+/// closed before they are there.
+pub fn r09_frames_in_hand_reach_their_queue() {
+    let rig = Rig::new(Setup { deferred: true, ..Setup::default() });
+    rig.hold_frames(0, 40);
+    let finished = rig.shut_down(Exit::Reboot);
+    let ending = rig.end(&finished);
+    assert_eq!(ending.dropped(DropReason::ShuttingDown), 0, "a frame found its queue closed: {ending:#?}");
+    ending.assert_orderly();
 }
