@@ -131,6 +131,22 @@ impl<R: RegisterIo> Adapter<R> {
         self.regs.write32(Reg::Ics, vector.cause().bits());
     }
 
+    /// Has the device raise an interrupt out of nothing: that of a vector, or the one that a port without vectors has. For a
+    /// self-test: what comes is what the device sends and the machine delivers.
+    ///
+    /// # Context
+    /// Thread, of a running port.
+    pub fn raise(&self, vector: Option<Vector>) {
+        match vector {
+            None => self.regs.write32(Reg::Ics, Cause::LSC.bits()),
+            Some(vector) => {
+                // A transmit vector is masked unless somebody waits for it.
+                self.unmask_causes(vector.cause());
+                self.raise_vector(vector);
+            }
+        }
+    }
+
     fn unmask_causes(&self, causes: Cause) {
         if self.phase() == Phase::Running && !self.masked_for_good.load(Ordering::Acquire) {
             self.regs.write32(Reg::Ims, causes.bits());

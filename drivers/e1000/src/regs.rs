@@ -38,6 +38,8 @@ pub enum Reg {
     Eecd,
     /// EEPROM Read \[EERD\], 13.4.4. Contents: see [`crate::eeprom`].
     Eerd,
+    /// MDI Control \[MDIC\], 13.4.15: a register of the PHY. Contents: see [`crate::loopback`].
+    Mdic,
     /// Flow Control Address Low \[FCAL\], 13.4.7.
     Fcal,
     /// Flow Control Address High \[FCAH\], 13.4.8.
@@ -166,6 +168,7 @@ impl Reg {
             Self::Status => 0x0008,
             Self::Eecd => 0x0010,
             Self::Eerd => 0x0014,
+            Self::Mdic => 0x0020,
             Self::Fcal => 0x0028,
             Self::Fcah => 0x002c,
             Self::Fct => 0x0030,
@@ -232,6 +235,8 @@ bitflags! {
         const SLU = 1 << 6;
         /// Invert loss of signal; must be 0 on a copper part.
         const ILOS = 1 << 7;
+        /// Speed, when forced: 1000 Mb/s.
+        const SPEED_1000 = 2 << 8;
         /// Force speed.
         const FRCSPD = 1 << 11;
         /// Force duplex.
@@ -292,6 +297,8 @@ bitflags! {
         const MPE = 1 << 4;
         /// Long packet reception.
         const LPE = 1 << 5;
+        /// Loopback in the MAC: what is sent is received (82574 10.2.5.1).
+        const LBM_MAC = 1 << 6;
         /// Accept broadcasts.
         const BAM = 1 << 15;
         /// VLAN filter enable.

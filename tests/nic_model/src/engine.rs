@@ -43,6 +43,8 @@ pub(crate) struct Engine {
     pub(crate) delivered: u64,
     /// Frames sent that were shorter than Ethernet allows.
     pub(crate) runts: u64,
+    /// Frames that went through the loop.
+    looped: u64,
 }
 
 impl Engine {
@@ -194,6 +196,24 @@ impl Device {
             && high & 0xffff == u32::from_le_bytes([e, f, 0, 0])
     }
 
+    /// Sends a frame to ourselves.
+    fn loop_back(&mut self, mut frame: Vec<u8>) {
+        self.engine.looped += 1;
+        let strikes = |every: u32| every > 0 && self.engine.looped.is_multiple_of(u64::from(every));
+        let (lost, doubled) = (strikes(self.faults.loop_loses), strikes(self.faults.loop_doubles));
+        if strikes(self.faults.loop_damages) {
+            let last = frame.len() - 1;
+            frame[last] ^= 1;
+        }
+        if self.faults.loop_open || lost {
+            return;
+        }
+        if doubled {
+            self.engine.incoming.push_back(Wired::good(frame.clone()));
+        }
+        self.engine.incoming.push_back(Wired::good(frame));
+    }
+
     fn send_one(&mut self, queue: u8, memory: &Iommu) -> bool {
         let (base, length) = self.ring([Reg::Tdbal(queue), Reg::Tdbah(queue), Reg::Tdlen(queue)]);
         let (head, tail) = (self.get(Reg::Tdh(queue)), self.get(Reg::Tdt(queue)));
@@ -216,7 +236,11 @@ impl Device {
         if command.contains(TxCommand::EOP) {
             let frame = std::mem::take(&mut self.engine.partial[place]);
             self.engine.runts += u64::from(frame.len() < 60);
-            self.engine.outgoing.push_back(frame);
+            if self.is_looped() {
+                self.loop_back(frame);
+            } else {
+                self.engine.outgoing.push_back(frame);
+            }
             self.count(Stat::Gptc);
             self.count(Stat::Tpt);
         }

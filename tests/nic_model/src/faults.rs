@@ -39,6 +39,16 @@ pub struct Faults {
     pub late_interrupt: u32,
     /// So many more reads of ICR show a receive cause that has not happened.
     pub spurious_causes: u32,
+    /// MDIC never says ready.
+    pub phy_dead: bool,
+    /// Nothing comes back through the loop.
+    pub loop_open: bool,
+    /// Every so-many-th frame that goes through the loop is lost; 0 for none.
+    pub loop_loses: u32,
+    /// Every so-many-th frame that goes through the loop has a bit changed; 0 for none.
+    pub loop_damages: u32,
+    /// Every so-many-th frame that goes through the loop comes back twice; 0 for none.
+    pub loop_doubles: u32,
     /// The device leaves the bus at the so-many-th access to a register from now; 0 for never.
     pub gone_after: u32,
     /// Bus mastering cannot be switched off.

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use e1000::{
-    Reg, Stat, Variant, Vector,
+    DmaStop, Reg, Stat, Variant, Vector,
     desc::RxLayout,
     regs::{Cause, Ctrl, EECD_AUTO_RD, MASKABLE, RAH_AV, RFCTL_EXTEN, Rctl, Status, Tctl},
 };
@@ -27,6 +27,8 @@ pub(crate) struct Device {
     pub(crate) faults: Faults,
     pub(crate) engine: Engine,
     pub(crate) eeprom: [u16; 3],
+    /// Not touched by a reset of the device.
+    phy_control: u16,
     /// How often each register was written, by offset.
     pub(crate) writes: HashMap<u32, u64>,
     /// CTRL reads until RST clears.
@@ -51,6 +53,7 @@ impl Device {
             faults: Faults::default(),
             engine: Engine::default(),
             eeprom: [[a, b], [c, d], [e, f]].map(u16::from_le_bytes),
+            phy_control: 0x1140,
             writes: HashMap::new(),
             reset_reads: 0,
             resets: 0,
@@ -169,6 +172,7 @@ impl Device {
             Reg::Ics => self.icr |= value & MASKABLE,
             Reg::Icr => self.icr &= !value,
             Reg::Eerd => self.write_eerd(value),
+            Reg::Mdic => self.write_mdic(value),
             Reg::Status | Reg::Stat(_) => {}
             Reg::Rctl if self.faults.receives_after_stop => self.set(reg, value | self.get(reg) & Rctl::EN.bits()),
             Reg::Tctl => self.write_tctl(value),
@@ -208,6 +212,25 @@ impl Device {
         (self.icr, self.ims, self.reset_reads) = (0, 0, 2);
         (self.faults.transmit_stuck, self.faults.transmit_stalled) = (false, false);
         self.preload_address();
+    }
+
+    /// The PHY's control register is all there is of it. 13.4.15.
+    fn write_mdic(&mut self, value: u32) {
+        let [low, high, address, operation] = value.to_le_bytes();
+        assert_eq!((address, operation), (1 << 5, 1 << 2), "a write to register 0 of PHY 1");
+        if self.faults.phy_dead {
+            return;
+        }
+        self.phy_control = u16::from_le_bytes([low, high]);
+        self.set(Reg::Mdic, value | 1 << 28);
+    }
+
+    /// Whether what is sent is received: by RCTL.LBM on PCI Express, by the PHY before.
+    pub(crate) fn is_looped(&self) -> bool {
+        match self.variant.dma_stop {
+            DmaStop::MasterDisable => self.get(Reg::Rctl) & Rctl::LBM_MAC.bits() != 0,
+            DmaStop::Reset => self.phy_control & 1 << 14 != 0,
+        }
     }
 
     fn write_eerd(&mut self, value: u32) {

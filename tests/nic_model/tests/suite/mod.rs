@@ -5,6 +5,7 @@ mod adversary;
 mod attach;
 mod conservation;
 mod ledger;
+mod loopback;
 mod receive;
 mod stop;
 mod transmit;

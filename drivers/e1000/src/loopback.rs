@@ -1,0 +1,331 @@
+//! Loopback: frames leave the transmit rings and come back through the receive rings, without a cable. For a self-test.
+//!
+//! Key types: [`Looped`], [`LoopbackFault`]. Manual: PHY loopback of the 8254x through its control register (13.4.5, 13.4.15,
+//! IEEE 802.3 clause 22), MAC loopback of the 8257x by RCTL.LBM (82574 10.2.5.1). A port that was looped is not started any
+//! more: it is stopped, torn down and attached anew, which the self-test is glad to have tried.
+
+use core::fmt;
+
+use ifnet::Interface;
+use ksync::atomic::Ordering;
+use pktbuf::{PacketBatch, PacketBuf, PoolCache};
+use wire::checksum;
+
+use crate::{
+    adapter::{Adapter, Phase},
+    error::{Error, Polled, poll, read_checked},
+    regs::{Ctrl, Rctl, Reg, RegisterIo},
+    rx::RxRing,
+    variant::DmaStop,
+};
+
+/// Frames that are sent and looked at octet by octet.
+pub const FRAMES: u32 = 256;
+/// Frames that are under way at a time: fewer than the shortest ring takes.
+const BURST: u32 = 16;
+/// Milliseconds within which a first frame has to come back. A PHY takes up to a second to settle; QEMU opens its receiver a
+/// second after it was enabled.
+const PATIENCE_MILLIS: u32 = 4000;
+/// Milliseconds within which a burst has to come back.
+const BURST_MILLIS: u32 = 200;
+/// Milliseconds between two frames that are sent to see whether the loop is closed.
+const KNOCK_MILLIS: u32 = 10;
+
+/// MDI Control (13.4.15): operation, address of the PHY, and how it ends.
+const MDIC_WRITE: u32 = 1 << 26;
+const MDIC_PHY: u32 = 1 << 21;
+const MDIC_READY: u32 = 1 << 28;
+const MDIC_ERROR: u32 = 1 << 30;
+/// Time for the PHY to take a value: 5 ms, where the manual speaks of 64 us.
+const MDIC_BUDGET: (u32, u32) = (500, 10);
+/// PHY control (IEEE 802.3, 22.2.4.1): loopback, full duplex, 1000 Mb/s.
+const PHY_LOOPED: u32 = 0x4140;
+/// The same, negotiating again.
+const PHY_NEGOTIATE: u32 = 0x1340;
+
+/// Lengths of the frames in octets without FCS, in turn.
+const LENGTHS: [usize; 6] = [60, 1514, 61, 590, 128, 1099];
+/// Where the serial number lies: behind the headers of Ethernet and IPv4.
+const SERIAL: usize = 34;
+
+/// What came back: everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looped {
+    /// Frames sent and received, each compared octet by octet.
+    pub frames: u32,
+    /// Their octets.
+    pub octets: u64,
+    /// Frames by receive queue.
+    pub queues: [u32; 2],
+}
+
+impl fmt::Display for Looped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} frames, {} octets", self.frames, self.octets)?;
+        if self.queues[1] > 0 { write!(f, ", {} and {} by queue", self.queues[0], self.queues[1]) } else { Ok(()) }
+    }
+}
+
+/// Why the port does not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopbackFault {
+    /// The device does not do as it is told.
+    Device(Error),
+    /// The PHY takes no orders.
+    Phy,
+    /// No packet buffers.
+    NoBuffers,
+    /// Nothing has come back at all.
+    Silent,
+    /// The transmit ring takes no frame.
+    Refused,
+    /// Some frames have not come back.
+    Lost {
+        /// Sent.
+        sent: u32,
+        /// Come back.
+        back: u32,
+    },
+    /// A frame has come back changed.
+    Damaged {
+        /// Its serial number.
+        frame: u32,
+        /// The first octet that differs.
+        at: usize,
+    },
+    /// A frame has come back twice.
+    Twice(u32),
+}
+
+impl From<Error> for LoopbackFault {
+    fn from(error: Error) -> Self {
+        Self::Device(error)
+    }
+}
+
+impl fmt::Display for LoopbackFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(error) => error.fmt(f),
+            Self::Phy => f.write_str("the PHY takes no orders"),
+            Self::NoBuffers => f.write_str("no packet buffers"),
+            Self::Silent => f.write_str("no frame comes back"),
+            Self::Refused => f.write_str("the transmit ring takes no frame"),
+            Self::Lost { sent, back } => write!(f, "of {sent} frames {back} came back"),
+            Self::Damaged { frame, at } => write!(f, "frame {frame} came back with octet {at} changed"),
+            Self::Twice(frame) => write!(f, "frame {frame} came back twice"),
+        }
+    }
+}
+
+impl core::error::Error for LoopbackFault {}
+
+/// The frame with a serial number: an IPv4 packet between addresses of RFC 2544 that change from frame to frame, so that all
+/// receive queues see some, of an experimental protocol (RFC 3692). Its length follows from the serial number.
+fn compose(mac: [u8; 6], serial: u32, out: &mut [u8; 1514]) -> usize {
+    let lengths = LENGTHS.iter().cycle().skip(serial as usize % LENGTHS.len());
+    let length = lengths.copied().next().unwrap_or(60);
+    let [_, _, high, low] = serial.to_be_bytes();
+    let [total_high, total_low] = u16::try_from(length - 14).unwrap_or(0).to_be_bytes();
+    let mut header =
+        [0x45, 0, total_high, total_low, 0, 0, 0x40, 0, 64, 253, 0, 0, 198, 18, high, low, 198, 19, low, 1];
+    let [sum_high, sum_low] = checksum::of(&header).to_be_bytes();
+    (header[10], header[11]) = (sum_high, sum_low);
+    let body =
+        (0_u32..).map(|n| n.wrapping_mul(2_654_435_761).wrapping_add(serial.wrapping_mul(40_503)).to_be_bytes()[0]);
+    let octets = mac.into_iter().chain(mac).chain([8, 0]).chain(header).chain(serial.to_be_bytes()).chain(body);
+    out.iter_mut().zip(octets).for_each(|(place, octet)| *place = octet);
+    length
+}
+
+/// What is under way.
+struct Loop<'a, R: RegisterIo> {
+    adapter: &'a Adapter<R>,
+    rings: &'a mut [RxRing],
+    cache: &'a mut PoolCache,
+    batch: PacketBatch,
+    looped: Looped,
+}
+
+impl<R: RegisterIo> Loop<'_, R> {
+    /// Sends the frame with a serial number; each queue in turn.
+    fn send(&mut self, serial: u32) -> Result<(), LoopbackFault> {
+        let mut octets = [0; 1514];
+        let length = compose(self.adapter.mac().octets(), serial, &mut octets);
+        let mut packet = self.cache.alloc().ok_or(LoopbackFault::NoBuffers)?;
+        let fits = octets.get(..length).is_some_and(|octets| packet.append(octets).is_some());
+        if !fits || self.batch.push(packet).is_err() {
+            return Err(LoopbackFault::NoBuffers);
+        }
+        self.cache.set_lane(serial as usize);
+        let outcome = self.adapter.transmit(&mut self.batch, self.cache);
+        if outcome.accepted == 1 {
+            return Ok(());
+        }
+        for packet in self.batch.drain() {
+            self.cache.recycle(packet);
+        }
+        Err(LoopbackFault::Refused)
+    }
+
+    /// Hands what has come back to `look`, with the number of its queue.
+    fn fetch(&mut self, mut look: impl FnMut(u8, &PacketBuf)) {
+        for ring in self.rings.iter_mut() {
+            let (queue, mut back) = (ring.queue(), PacketBatch::new());
+            let _ = ring.service(self.adapter, BURST as usize, self.cache, |packet| drop(back.push(packet)));
+            for packet in back.drain() {
+                look(queue, &packet);
+                self.cache.recycle(packet);
+            }
+        }
+        // Buffers of what has been sent.
+        let _ = self.adapter.tx_backlog();
+    }
+
+    fn pause(&self) {
+        self.adapter.delay.micros(1000);
+    }
+
+    /// Sends frames until one has come back, then waits until no more do.
+    fn close(&mut self) -> Result<(), LoopbackFault> {
+        let mut came = false;
+        for milli in 0..PATIENCE_MILLIS {
+            if self.adapter.phase() == Phase::Gone {
+                return Err(Error::Gone.into());
+            }
+            if milli % KNOCK_MILLIS == 0 {
+                match self.send(FRAMES + milli) {
+                    // Before the loop is closed, frames may pile up.
+                    Ok(()) | Err(LoopbackFault::Refused) => {}
+                    Err(fault) => return Err(fault),
+                }
+            }
+            self.pause();
+            self.fetch(|_, _| came = true);
+            if came {
+                break;
+            }
+        }
+        if !came {
+            return Err(LoopbackFault::Silent);
+        }
+        let mut quiet = 0;
+        for _ in 0..PATIENCE_MILLIS {
+            let mut more = false;
+            self.pause();
+            self.fetch(|_, _| more = true);
+            quiet = if more { 0 } else { quiet + 1 };
+            if quiet > 3 * KNOCK_MILLIS {
+                return Ok(());
+            }
+        }
+        Err(LoopbackFault::Refused)
+    }
+
+    /// Sends a burst and compares what comes back.
+    fn burst(&mut self, first: u32) -> Result<(), LoopbackFault> {
+        let mac = self.adapter.mac().octets();
+        for serial in first..first + BURST {
+            self.send(serial)?;
+        }
+        let (mut seen, mut fault) = ([false; BURST as usize], None);
+        let mut looped = self.looped;
+        for _ in 0..BURST_MILLIS {
+            self.pause();
+            self.fetch(|queue, packet| {
+                let judged = judge(mac, first, packet.bytes(), &mut seen);
+                match judged {
+                    Ok(octets) => {
+                        looped.frames += 1;
+                        looped.octets += octets as u64;
+                        looped.queues[usize::from(queue % 2)] += 1;
+                    }
+                    Err(what) => fault = fault.or(Some(what)),
+                }
+            });
+            if fault.is_some() || seen.iter().all(|seen| *seen) {
+                break;
+            }
+        }
+        self.looped = looped;
+        match fault {
+            Some(fault) => Err(fault),
+            None if seen.iter().all(|seen| *seen) => Ok(()),
+            None => Err(LoopbackFault::Lost { sent: first + BURST, back: looped.frames }),
+        }
+    }
+}
+
+/// Compares a frame that has come back with the one that was sent; returns its octets.
+fn judge(mac: [u8; 6], first: u32, octets: &[u8], seen: &mut [bool]) -> Result<usize, LoopbackFault> {
+    let serial =
+        octets.get(SERIAL..).and_then(<[u8]>::first_chunk).map_or(u32::MAX, |serial| u32::from_be_bytes(*serial));
+    let place = serial.checked_sub(first).and_then(|place| seen.get_mut(place as usize));
+    let Some(place) = place else { return Err(LoopbackFault::Damaged { frame: first, at: SERIAL }) };
+    let mut expected = [0; 1514];
+    let length = compose(mac, serial, &mut expected);
+    let expected = expected.get(..length).unwrap_or_default();
+    if let Some(at) = expected.iter().zip(octets).position(|(a, b)| a != b) {
+        return Err(LoopbackFault::Damaged { frame: serial, at });
+    }
+    if octets.len() != length {
+        return Err(LoopbackFault::Damaged { frame: serial, at: length.min(octets.len()) });
+    }
+    if core::mem::replace(place, true) { Err(LoopbackFault::Twice(serial)) } else { Ok(length) }
+}
+
+impl<R: RegisterIo> Adapter<R> {
+    /// Closes the loop inside the device, sends [`FRAMES`] frames of several lengths through all queues, and compares every octet of
+    /// what comes back. No interrupt is unmasked. Afterwards the port can only be [stopped](Self::stop_dma), whatever the
+    /// answer is.
+    ///
+    /// # Context
+    /// Thread, the only one that knows the port. Takes a second or two, at most six.
+    ///
+    /// # Errors
+    /// [`LoopbackFault`]; of these [`Error::State`] unless freshly attached.
+    pub fn loop_back(&self, rings: &mut [RxRing], cache: &mut PoolCache) -> Result<Looped, LoopbackFault> {
+        if self.phase() != Phase::Attached {
+            return Err(Error::State.into());
+        }
+        self.ingress_open.store(true, Ordering::Relaxed);
+        self.set_phase(Phase::Running);
+        if self.variant.dma_stop == DmaStop::MasterDisable {
+            self.mode.fetch_or(Rctl::LBM_MAC.bits(), Ordering::Relaxed);
+        } else {
+            self.write_phy(PHY_LOOPED)?;
+        }
+        // The MAC does not learn speed and duplex from a PHY that talks to itself.
+        let ctrl = Ctrl::from_bits_retain(read_checked(&self.regs, Reg::Ctrl)?);
+        let forced = Ctrl::FRCSPD | Ctrl::FRCDPLX | Ctrl::SPEED_1000 | Ctrl::FD | Ctrl::SLU;
+        self.regs.write32(Reg::Ctrl, (ctrl.difference(Ctrl::ASDE) | forced).bits());
+        self.enable();
+        let looped = Looped { frames: 0, octets: 0, queues: [0; 2] };
+        let mut under_way = Loop { adapter: self, rings, cache, batch: PacketBatch::new(), looped };
+        let mut result = under_way.close();
+        for first in (0..FRAMES).step_by(BURST as usize) {
+            result = result.and_then(|()| under_way.burst(first));
+        }
+        let looped = under_way.looped;
+        // Whatever it looks like, of a device that has left that is the reason.
+        let result = result.or_else(|fault| read_checked(&self.regs, Reg::Status).map_err(Into::into).and(Err(fault)));
+        if result == Err(Error::Gone.into()) {
+            self.mark_gone();
+        }
+        if self.variant.dma_stop == DmaStop::Reset {
+            // The reset that follows is the device's, and not on all parts the PHY's.
+            result.and_then(|()| self.write_phy(PHY_NEGOTIATE))?;
+        }
+        result.map(|()| looped)
+    }
+
+    /// Writes the PHY's control register.
+    fn write_phy(&self, value: u32) -> Result<(), LoopbackFault> {
+        self.regs.write32(Reg::Mdic, value | MDIC_WRITE | MDIC_PHY);
+        match poll(&self.regs, self.delay, Reg::Mdic, MDIC_BUDGET, |mdic| mdic & MDIC_READY != 0) {
+            Polled::Done(mdic) if mdic & MDIC_ERROR == 0 => Ok(()),
+            Polled::Done(_) | Polled::TimedOut => Err(LoopbackFault::Phy),
+            Polled::Gone => Err(Error::Gone.into()),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The loop inside the device: what comes back is compared, and each way in which it does not come back has its name.
+
+use e1000::{DmaStop, Error, LOOPBACK_FRAMES, LoopbackFault, Looped, Phase, Reg, regs::Rctl};
+use nic_model::{Bench, Faults, Machine, mac};
+
+fn attached(machine: &Machine) -> Bench {
+    machine.attach(&machine.nic(mac(3)), crate::config(3)).unwrap()
+}
+
+fn loop_back(bench: &mut Bench) -> Result<Looped, LoopbackFault> {
+    bench.adapter.loop_back(core::slice::from_mut(&mut bench.rx), &mut bench.cache)
+}
+
+fn with(change: impl FnOnce(&mut Faults)) -> LoopbackFault {
+    let machine = crate::machine(300);
+    let mut bench = attached(&machine);
+    bench.nic.set_faults(change);
+    let fault = loop_back(&mut bench).unwrap_err();
+    if fault != LoopbackFault::Device(Error::Gone) {
+        bench.detach().unwrap();
+        machine.assert_empty();
+    }
+    fault
+}
+
+#[test]
+fn all_frames_come_back_and_none_leaves() {
+    let machine = crate::machine(300);
+    let mut bench = attached(&machine);
+    let looped = loop_back(&mut bench).unwrap();
+    assert_eq!((looped.frames, looped.queues), (LOOPBACK_FRAMES, [LOOPBACK_FRAMES, 0]));
+    assert!(looped.octets > u64::from(LOOPBACK_FRAMES) * 500, "long ones and short ones: {looped}");
+    assert_eq!(bench.nic.all_sent(), [] as [Vec<u8>; 0], "nothing of it is on the wire");
+    assert!(!bench.nic.interrupting() && bench.nic.peek(Reg::Ims) == 0, "nor did anything interrupt");
+    assert_eq!(loop_back(&mut bench), Err(LoopbackFault::Device(Error::State)), "once");
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
+fn the_port_is_attached_again_and_works_with_the_wire() {
+    let machine = crate::machine(300);
+    let nic = machine.nic(mac(3));
+    let mut bench = machine.attach(&nic, crate::config(3)).unwrap();
+    loop_back(&mut bench).unwrap();
+    bench.detach().unwrap();
+    let mut bench = machine.attach(&nic, crate::config(3)).unwrap();
+    assert_eq!(bench.adapter.phase(), Phase::Attached);
+    bench.adapter.start().unwrap();
+    assert_eq!(nic.peek(Reg::Rctl) & Rctl::LBM_MAC.bits(), 0);
+    nic.inject(nic_model::frame(3, 1, 100));
+    bench.settle();
+    assert_eq!(bench.received.len(), 1);
+    bench.received.clear();
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
+fn an_open_loop_is_silent_after_some_seconds() {
+    assert_eq!(with(|faults| faults.loop_open = true), LoopbackFault::Silent);
+}
+
+#[test]
+fn loss_damage_and_doubles_are_told_apart() {
+    let lost = with(|faults| faults.loop_loses = 50);
+    assert!(matches!(lost, LoopbackFault::Lost { sent, back } if back < sent && sent <= LOOPBACK_FRAMES), "{lost}");
+    let damaged = with(|faults| faults.loop_damages = 50);
+    assert!(matches!(damaged, LoopbackFault::Damaged { at, .. } if at >= 59), "the last octet: {damaged}");
+    let twice = with(|faults| faults.loop_doubles = 50);
+    assert!(matches!(twice, LoopbackFault::Twice(_)), "{twice}");
+}
+
+#[test]
+fn a_phy_that_does_not_answer_is_named_where_the_loop_is_its_own() {
+    let machine = crate::machine(300);
+    if machine.variant.dma_stop == DmaStop::Reset {
+        assert_eq!(with(|faults| faults.phy_dead = true), LoopbackFault::Phy);
+    }
+}
+
+#[test]
+fn a_device_that_leaves_is_gone() {
+    for access in [1, 3, 20, 60] {
+        assert_eq!(with(|faults| faults.gone_after = access), LoopbackFault::Device(Error::Gone), "access {access}");
+    }
+}
