@@ -2,6 +2,7 @@
 //!
 //! Context: any, unless a function says otherwise. Source: Intel SDM volumes 2 and 3.
 
+use alloc::string::String;
 use core::arch::asm;
 
 use raw_cpuid::CpuId;
@@ -9,6 +10,15 @@ use x86_64::{
     instructions::{hlt, interrupts},
     registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags},
 };
+
+/// The processor's name as its maker writes it (CPUID 8000_0002h and following), if it has one.
+///
+/// # Context
+/// Thread; allocates.
+#[must_use]
+pub fn brand() -> Option<String> {
+    CpuId::new().get_processor_brand_string().map(|brand| brand.as_str().into())
+}
 
 /// Waits for the next interrupt. Returns at once when one is pending; with interrupts off, only an NMI ends the wait.
 #[inline]

@@ -145,6 +145,33 @@ pub fn delay(duration: Duration) {
     }
 }
 
+/// Waits for `window` by the clock, and returns how long that was by the clock and by the HPET, which is another. `None` without a
+/// second clock. Thread context.
+#[must_use]
+pub fn compare(window: Duration) -> Option<(Duration, Duration)> {
+    /// How often a reading is tried again because something came in between.
+    const TRIES: u32 = 100;
+    /// How far apart the readings of two clocks may be to count as one.
+    const TOGETHER: Duration = Duration::from_micros(20);
+    let (hpet, scale) = KEPT_HPET.get().filter(|_| clock_source() == ClockSource::Tsc)?;
+    let both = || {
+        let mut last = (now(), hpet_count(hpet));
+        for _ in 0..TRIES {
+            let before = now();
+            last = (before, hpet_count(hpet));
+            if now().saturating_duration_since(before) < TOGETHER {
+                break;
+            }
+        }
+        last
+    };
+    let (start, count) = both();
+    delay(window);
+    let (end, later) = both();
+    let by_hpet = Duration::from_nanos(scale.nanos(later.wrapping_sub(count)));
+    Some((end.saturating_duration_since(start), by_hpet))
+}
+
 /// The time stamp counter's rate in Hz if it is the clock.
 #[must_use]
 pub fn tsc_hz() -> Option<u64> {
