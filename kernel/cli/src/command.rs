@@ -67,6 +67,8 @@ pub enum View {
     Watchdog,
     /// The crash dump of the previous run.
     Crash,
+    /// The self-test.
+    Selftest,
     /// Message buffer.
     Log,
     /// Conservation of frames.
@@ -98,6 +100,7 @@ pub const VIEWS: &[(&str, View)] = &[
     ("shutdown", View::Shutdown),
     ("watchdog", View::Watchdog),
     ("crash", View::Crash),
+    ("selftest", View::Selftest),
     ("log", View::Log),
     ("msgbuf", View::Log),
     ("audit", View::Audit),

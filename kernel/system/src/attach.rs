@@ -10,11 +10,13 @@ use bus_dma::DmaTag;
 use e1000::{Adapter, Attached, Config, Variant};
 use ifnet::Interface;
 use pci::PciDevice;
+use pktbuf::PoolCache;
 
 use crate::{
     bus, messages, net,
     port::Port,
     registers::{Bar, Clock},
+    selftest,
 };
 
 static CLOCK: Clock = Clock;
@@ -63,6 +65,10 @@ fn attach(
         tx_descriptors: share(defaults.tx_descriptors),
         ..defaults
     };
+    if selftest::is_wanted() {
+        let outcome = loop_back(device, root, config.clone());
+        selftest::note(name, outcome);
+    }
     let attached = Adapter::attach(Bar::new(window, index), root, pool, config, &CLOCK);
     let Attached { adapter, rx } = attached.map_err(|error| text("e1000")(&error))?;
     let interface: Arc<dyn Interface> = Arc::clone(&adapter) as _;
@@ -75,6 +81,28 @@ fn attach(
     let port = Port::new(name, index, device.address, adapter, &wiring)?;
     port.hook_up(rx)?;
     Ok(port)
+}
+
+/// Attaches a card for its loopback test, and detaches it again.
+///
+/// # Errors
+/// What it does not do.
+fn loop_back(device: &PciDevice, root: &DmaTag, config: Config) -> Result<String, String> {
+    /// Buffers the test keeps at hand.
+    const KEPT: usize = 64;
+    let pool = net::pool().ok_or("no packet buffers")?;
+    let window = bus::registers(device).map_err(|error| format!("{error}"))?;
+    let attached = Adapter::attach(Bar::new(window, config.if_index), root, pool, config, &CLOCK);
+    let Attached { adapter, mut rx } = attached.map_err(|error| text("attach")(&error))?;
+    bus::master_on(device).map_err(|error| format!("{error}"))?;
+    let looped = adapter.loop_back(&mut rx, &mut PoolCache::new(pool, KEPT));
+    // Without the proof the memory stays: the device may still own it.
+    let stopped = adapter.stop_dma().map_err(|error| text("stop")(&error))?;
+    adapter.teardown(stopped, rx).map_err(|error| format!("tear down: {error:?}"))?;
+    if !bus::master_off(device.address) {
+        return Err("bus mastering cannot be switched off".into());
+    }
+    looped.map(|looped| format!("loopback: {looped}")).map_err(|fault| format!("loopback: {fault}"))
 }
 
 /// Lets all cards run.

@@ -136,11 +136,16 @@ impl fmt::Display for OpenError {
 pub(crate) fn open(device: &PciDevice) -> Result<MmioWindow, OpenError> {
     let function = device.function(&PciConfig);
     function.wake()?;
-    let (address, size) = function.memory_bar(REGISTER_BAR)?;
     function.enable_memory()?;
     function.disable_link_power_saving()?;
     function.disable_messages()?;
     function.set_intx_disabled(false)?;
+    registers(device)
+}
+
+/// Maps the registers of a card that has been [opened](open).
+pub(crate) fn registers(device: &PciDevice) -> Result<MmioWindow, OpenError> {
+    let (address, size) = device.function(&PciConfig).memory_bar(REGISTER_BAR)?;
     let octets = usize::try_from(size).unwrap_or(usize::MAX).min(e1000::regs::WINDOW as usize);
     machine::device_registers(address, octets).ok_or(OpenError::Map)
 }

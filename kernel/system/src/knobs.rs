@@ -9,7 +9,7 @@ use alloc::{format, string::String};
 
 use config::{Config, ConfigError};
 
-use crate::{debug, debugger, dump, fail_points, messages, watchdog};
+use crate::{debug, debugger, dump, fail_points, messages, selftest, watchdog};
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,7 @@ pub(crate) const ALL: &[&[Knob]] = &[
     dump::KNOBS,
     fail_points::KNOBS,
     messages::KNOBS,
+    selftest::KNOBS,
     watchdog::KNOBS,
 ];
 

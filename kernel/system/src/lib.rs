@@ -11,6 +11,7 @@
 //! - [`mod@nodes`]: what is close together on a machine with several sockets.
 //! - [`mod@knobs`]: settings beside the data path's own.
 //! - [`mod@debugger`]: the debugger in a stopped world. [`mod@dump`]: the crash dump, and that of the previous run.
+//! - [`mod@selftest`]: what a machine is asked before it is trusted.
 //! - [`mod@threads`]: the scheduler as everything here sees it; the only module that names it.
 
 #![no_std]
@@ -37,6 +38,7 @@ mod ping;
 mod port;
 mod power;
 mod registers;
+mod selftest;
 mod services;
 mod settings;
 mod threads;
@@ -134,6 +136,7 @@ pub fn start(wires: &Wires) {
     machine::boot::stage("running");
     log::info!("boot: us since the hand-over: {}", machine::entry::Marks);
     machine::console::show_screen();
+    selftest::start();
 }
 
 /// Starts the console thread, with the serial line's interrupt if it can be had.

@@ -78,6 +78,13 @@ impl Interrupt {
         }
     }
 
+    /// Has the card send the interrupt; returns how many have come before.
+    pub(crate) fn provoke(&self, adapter: &Adapter<Bar>) -> u64 {
+        let before = self.event.statistics().scheduled;
+        adapter.raise(self.vector);
+        before
+    }
+
     /// Has the thread run, as if the interrupt had come.
     fn schedule(&self) {
         if let Some(id) = self.handler.get() {

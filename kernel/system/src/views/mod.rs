@@ -19,7 +19,7 @@ use cli::View;
 use machine::console::print;
 use router::{RouteTarget, SYSCTLS};
 
-use crate::{dump, knobs, net, power, threads, watchdog};
+use crate::{dump, knobs, net, power, selftest, threads, watchdog};
 
 /// Stands for what a view cannot show.
 struct Locked;
@@ -49,6 +49,7 @@ pub(crate) fn show(view: View, out: &mut dyn Write) -> fmt::Result {
         View::Shutdown => power::show_all(out),
         View::Watchdog => watchdog::show(out),
         View::Crash => dump::show_previous(out),
+        View::Selftest => selftest::show(out),
         View::Log => messages(out),
         View::Interfaces | View::Arp | View::Route | View::Netisr | View::Audit => match net::router() {
             Some(router) => network::show(view, router, out),

@@ -22,6 +22,7 @@ mod links;
 mod machines;
 mod packets;
 mod restart;
+mod selftest;
 mod stick;
 mod topology;
 mod watchdog;
