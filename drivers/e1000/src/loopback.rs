@@ -312,11 +312,9 @@ impl<R: RegisterIo> Adapter<R> {
         if result == Err(Error::Gone.into()) {
             self.mark_gone();
         }
-        if self.variant.dma_stop == DmaStop::Reset {
-            // The reset that follows is the device's, and not on all parts the PHY's.
-            result.and_then(|()| self.write_phy(PHY_NEGOTIATE))?;
-        }
-        result.map(|()| looped)
+        // Whatever came of it: the reset that follows is the device's, and not on all parts the PHY's.
+        let opened = if self.variant.dma_stop == DmaStop::Reset { self.write_phy(PHY_NEGOTIATE) } else { Ok(()) };
+        result.and(opened).map(|()| looped)
     }
 
     /// Writes the PHY's control register.

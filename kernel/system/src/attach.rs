@@ -96,10 +96,18 @@ fn loop_back(device: &PciDevice, root: &DmaTag, config: Config) -> Result<String
     let Attached { adapter, mut rx } = attached.map_err(|error| text("attach")(&error))?;
     bus::master_on(device).map_err(|error| format!("{error}"))?;
     let looped = adapter.loop_back(&mut rx, &mut PoolCache::new(pool, KEPT));
-    // Without the proof the memory stays: the device may still own it.
-    let stopped = adapter.stop_dma().map_err(|error| text("stop")(&error))?;
+    let stopped = adapter.stop_dma();
+    let is_off = bus::master_off(device.address);
+    // Without the proof the memory stays for good: the device may still own it.
+    let stopped = match stopped {
+        Ok(stopped) => stopped,
+        Err(error) => {
+            core::mem::forget((adapter, rx));
+            return Err(text("stop")(&error));
+        }
+    };
     adapter.teardown(stopped, rx).map_err(|error| format!("tear down: {error:?}"))?;
-    if !bus::master_off(device.address) {
+    if !is_off {
         return Err("bus mastering cannot be switched off".into());
     }
     looped.map(|looped| format!("loopback: {looped}")).map_err(|fault| format!("loopback: {fault}"))

@@ -253,6 +253,9 @@ fn memory_test() -> Result<String, String> {
         for block in &blocks {
             let bad = |bad: machine::memory::BadWord| format!("at {:#x} bits {:#x}", bad.address.as_u64(), bad.bits);
             block.check(seed).map_err(bad)?;
+            if block.check(!seed).is_ok() {
+                return Err("does not tell one pattern from another".into());
+            }
             threads::yield_now();
         }
     }

@@ -153,6 +153,12 @@ impl Nic {
         self.device().raise(causes);
     }
 
+    /// Says whether what the device sends comes back to it.
+    #[must_use]
+    pub fn is_looped(&self) -> bool {
+        self.device().is_looped()
+    }
+
     /// Says whether the interrupt line is asserted.
     #[must_use]
     pub fn interrupting(&self) -> bool {

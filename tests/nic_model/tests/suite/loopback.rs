@@ -17,7 +17,9 @@ fn with(change: impl FnOnce(&mut Faults)) -> LoopbackFault {
     bench.nic.set_faults(change);
     let fault = loop_back(&mut bench).unwrap_err();
     if fault != LoopbackFault::Device(Error::Gone) {
+        let nic = bench.nic.clone();
         bench.detach().unwrap();
+        assert!(!nic.is_looped(), "whoever attaches it next would hear himself: {fault}");
         machine.assert_empty();
     }
     fault
