@@ -100,7 +100,7 @@ impl<R: RegisterIo> Adapter<R> {
 
     pub(crate) fn collect_statistics(&self) {
         if let Some(mut totals) = self.hardware.lock_bounded(crate::stop::LOCK_SPINS) {
-            totals.collect(&self.regs);
+            totals.collect(&self.regs, self.variant);
         }
     }
 }

@@ -130,8 +130,11 @@ pub enum Reg {
     Rdfpc,
     /// Transmit Data FIFO Packet Count \[TDFPC\], 13.8: frames out of memory that are not on the wire yet.
     Tdfpc,
-    /// A statistics register, 13.7; all are cleared by reading.
+    /// A statistics register, 13.7; all are cleared by reading. The lower half of one that is [wide](Stat::is_wide), which that does
+    /// not clear.
     Stat(Stat),
+    /// The upper half of a wide one; reading it clears both.
+    StatHigh(Stat),
 }
 
 /// Octets of the register window (BAR 0), 13.2.
@@ -215,6 +218,7 @@ impl Reg {
             Self::Rah(entry) => 0x5404 + 8 * (entry % RECEIVE_ADDRESSES) as u32,
             Self::Wuc => 0x5800,
             Self::Stat(stat) => stat.offset(),
+            Self::StatHigh(stat) => stat.offset() + 4,
         }
     }
 }

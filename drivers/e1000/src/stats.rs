@@ -5,7 +5,10 @@
 
 use ksync::{atomic::AtomicU32, counter::Counter};
 
-use crate::regs::{ALL_ONES, Reg, RegisterIo, Stat};
+use crate::{
+    regs::{ALL_ONES, Reg, RegisterIo, Stat},
+    variant::Variant,
+};
 
 /// Written by the ithread that owns the receive ring, read by anybody.
 #[derive(Debug, Default)]
@@ -35,28 +38,47 @@ pub(crate) struct TxCounters {
 }
 
 /// What the device has counted since attach. Resets of the device do not lose anything but the last moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HardwareTotals {
+    /// In the order of [`Stat::ALL`].
     sums: [u64; Stat::ALL.len()],
 }
 
+impl Default for HardwareTotals {
+    fn default() -> Self {
+        Self { sums: [0; Stat::ALL.len()] }
+    }
+}
+
 impl HardwareTotals {
-    /// Reads, and thereby clears, all statistics registers: one round trip to the device each.
-    pub(crate) fn collect<R: RegisterIo>(&mut self, regs: &R) {
-        for (sum, stat) in self.sums.iter_mut().zip(Stat::ALL) {
-            let count = regs.read32(Reg::Stat(stat));
-            if count == ALL_ONES {
+    /// Reads, and thereby clears, all statistics registers the part has: one round trip to the device each.
+    pub(crate) fn collect<R: RegisterIo>(&mut self, regs: &R, variant: &Variant) {
+        for (sum, stat) in self.sums.iter_mut().zip(Stat::ALL).filter(|(_, stat)| stat.is_on(variant)) {
+            let low = regs.read32(Reg::Stat(stat));
+            // The upper half of octets comes last: reading it clears both (13.7.30).
+            let (high, last) = if stat.is_wide() {
+                let high = regs.read32(Reg::StatHigh(stat));
+                (high, high)
+            } else {
+                (0, low)
+            };
+            if last == ALL_ONES {
                 // A device that left the bus, or a counter that stuck at its end: neither is a count.
                 return;
             }
-            *sum += u64::from(count);
+            *sum = sum.saturating_add(u64::from(high) << 32 | u64::from(low));
         }
     }
 
     /// Returns the sum of one register.
     #[must_use]
     pub fn get(&self, stat: Stat) -> u64 {
-        Stat::ALL.iter().position(|&s| s == stat).and_then(|place| self.sums.get(place)).copied().unwrap_or(0)
+        self.sums.get(stat as usize).copied().unwrap_or(0)
+    }
+
+    /// Returns each register with its sum.
+    pub fn iter(&self) -> impl Iterator<Item = (Stat, u64)> {
+        Stat::ALL.into_iter().zip(self.sums)
     }
 
     /// Returns the sum of several registers.

@@ -101,7 +101,7 @@ impl<R: RegisterIo> Adapter<R> {
             None => {}
         }
         report.recovering = self.recovery_wanted();
-        self.hardware.lock().collect(&self.regs);
+        self.hardware.lock().collect(&self.regs, self.variant);
         report
     }
 
@@ -174,7 +174,7 @@ impl<R: RegisterIo> Adapter<R> {
                 ring.paused = true;
             }
         }
-        self.hardware.lock().collect(&self.regs);
+        self.hardware.lock().collect(&self.regs, self.variant);
         match hardware::reset(&self.regs, self.delay, self.variant) {
             Ok(()) => {}
             Err(error) => {

@@ -14,6 +14,7 @@ show route          routing table
 show netisr         dispatch policy and queues
 show memory         who has the memory of the machine; heap, packet buffers
 show run            cycles a packet by stage, packets a pass, idle share of each CPU
+show statistics     each card's own counters, as far as they are not 0
 show ring           receive and transmit rings: where driver and device stand
 show pcpu           each CPU: its interrupts and its thread
 show callout        what is due when
@@ -21,6 +22,7 @@ show locks          which locks are held
 show shutdown       how far a shutdown has come
 show watchdog       the software watchdog and the hardware one
 show crash          the crash dump that the previous run left
+show selftest       what the self-test found, if the configuration asked for it
 show log            the message buffer
 show audit          where every received frame went (also: netstat --audit)
 show version        what this is, and since when it runs
@@ -55,6 +57,8 @@ pub enum View {
     Run,
     /// Rings of the cards.
     Ring,
+    /// The cards' own counters.
+    Statistics,
     /// Processors.
     Pcpu,
     /// Callouts.
@@ -94,6 +98,8 @@ pub const VIEWS: &[(&str, View)] = &[
     ("run", View::Run),
     ("runtime", View::Run),
     ("ring", View::Ring),
+    ("statistics", View::Statistics),
+    ("stats", View::Statistics),
     ("pcpu", View::Pcpu),
     ("callout", View::Callout),
     ("locks", View::Locks),
@@ -177,7 +183,7 @@ impl fmt::Display for ParseError {
     }
 }
 
-const SHOW_USAGE: &str = "show interfaces|intr|threads|dma|ring|arp|route|netisr|memory|pcpu|callout|locks|shutdown|watchdog|crash|log|audit|version";
+const SHOW_USAGE: &str = "show interfaces|intr|threads|dma|statistics|ring|arp|route|netisr|memory|run|pcpu|callout|locks|shutdown|watchdog|crash|selftest|log|audit|version";
 const PING_USAGE: &str = "ping ADDRESS [COUNT], COUNT from 1 to 1000";
 const ROUTE_USAGE: &str = "route add PREFIX via ADDRESS | route add PREFIX blackhole | route delete PREFIX";
 const DUMP_USAGE: &str = "dump [FIRST [LAST]], numbers of lines";

@@ -140,8 +140,7 @@ impl Device {
             self.set(Reg::Rdh(queue), (self.get(Reg::Rdh(queue)) + 1) % length);
         }
         self.engine.delivered += 1;
-        self.count(Stat::Gprc);
-        self.count(Stat::Tpr);
+        self.count_frame(&wired.octets, false);
         let low = free as usize - pieces.len() < length as usize / 2;
         self.raise(if low { Cause::RXT0 | Cause::RXDMT0 } else { Cause::RXT0 });
         if self.messages {
@@ -236,13 +235,12 @@ impl Device {
         if command.contains(TxCommand::EOP) {
             let frame = std::mem::take(&mut self.engine.partial[place]);
             self.engine.runts += u64::from(frame.len() < 60);
+            self.count_frame(&frame, true);
             if self.is_looped() {
                 self.loop_back(frame);
             } else {
                 self.engine.outgoing.push_back(frame);
             }
-            self.count(Stat::Gptc);
-            self.count(Stat::Tpt);
         }
         if command.contains(TxCommand::RS) {
             self.write_back(memory, descriptor + 8, desc::tx_written_back(word, TxStatus::DD), true);

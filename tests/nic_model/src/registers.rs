@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use e1000::{
     DmaStop, Reg, Stat, Variant, Vector,
     desc::RxLayout,
-    regs::{Cause, Ctrl, EECD_AUTO_RD, MASKABLE, RAH_AV, RFCTL_EXTEN, Rctl, Status, Tctl},
+    regs::{Cause, Ctrl, EECD_AUTO_RD, MASKABLE, RAH_AV, RFCTL_EXTEN, Rctl, Status, Tctl, high_half, low_half},
 };
 use wire::MacAddr;
 
@@ -127,7 +127,12 @@ impl Device {
             Reg::Ims => self.ims,
             Reg::Imc | Reg::Ics => 0,
             Reg::Status => self.link | self.master_status(),
+            Reg::Stat(stat) if stat.is_wide() => self.get(reg),
             Reg::Stat(_) => self.plain.remove(&reg.offset()).unwrap_or(0),
+            Reg::StatHigh(stat) => {
+                self.plain.remove(&Reg::Stat(stat).offset());
+                self.plain.remove(&reg.offset()).unwrap_or(0)
+            }
             Reg::Ctrl => self.read_ctrl(),
             _ => self.get(reg),
         }
@@ -173,7 +178,7 @@ impl Device {
             Reg::Icr => self.icr &= !value,
             Reg::Eerd => self.write_eerd(value),
             Reg::Mdic => self.write_mdic(value),
-            Reg::Status | Reg::Stat(_) => {}
+            Reg::Status | Reg::Stat(_) | Reg::StatHigh(_) => {}
             Reg::Rctl if self.faults.receives_after_stop => self.set(reg, value | self.get(reg) & Rctl::EN.bits()),
             Reg::Tctl => self.write_tctl(value),
             // Ring pointers have 16 bits; lengths are multiples of 128 octets.
@@ -244,6 +249,38 @@ impl Device {
     pub(crate) fn count(&mut self, stat: Stat) {
         let count = self.get(Reg::Stat(stat));
         self.set(Reg::Stat(stat), count.saturating_add(1));
+    }
+
+    /// Adds octets to a wide count.
+    fn count_octets(&mut self, stat: Stat, octets: u64) {
+        let count = u64::from(self.get(Reg::StatHigh(stat))) << 32 | u64::from(self.get(Reg::Stat(stat)));
+        let count = count + octets;
+        self.set(Reg::Stat(stat), low_half(count));
+        self.set(Reg::StatHigh(stat), high_half(count));
+    }
+
+    /// Counts a good frame, without its FCS here, as 13.7 says.
+    pub(crate) fn count_frame(&mut self, frame: &[u8], sent: bool) {
+        let octets = frame.len().max(60) + 4;
+        let sizes = if sent {
+            [Stat::Ptc64, Stat::Ptc127, Stat::Ptc255, Stat::Ptc511, Stat::Ptc1023, Stat::Ptc1522]
+        } else {
+            [Stat::Prc64, Stat::Prc127, Stat::Prc255, Stat::Prc511, Stat::Prc1023, Stat::Prc1522]
+        };
+        let size = [64, 127, 255, 511, 1023].iter().position(|most| octets <= *most).unwrap_or(5);
+        let (all, good, in_all, in_good, broadcast, multicast) = if sent {
+            (Stat::Tpt, Stat::Gptc, Stat::Tot, Stat::Gotc, Stat::Bptc, Stat::Mptc)
+        } else {
+            (Stat::Tpr, Stat::Gprc, Stat::Tor, Stat::Gorc, Stat::Bprc, Stat::Mprc)
+        };
+        [all, good, sizes[size]].into_iter().for_each(|stat| self.count(stat));
+        [in_all, in_good].into_iter().for_each(|stat| self.count_octets(stat, octets as u64));
+        let to = frame.first_chunk::<6>().map(|octets| MacAddr(*octets));
+        match to {
+            Some(to) if to.is_broadcast() => self.count(broadcast),
+            Some(to) if to.is_group() => self.count(multicast),
+            _ => {}
+        }
     }
 
     pub(crate) fn raise(&mut self, causes: Cause) {

@@ -1,4 +1,4 @@
-//! The cards' views: rings, DMA tags, interrupt events.
+//! The cards' views: rings, statistics registers, DMA tags, interrupt events.
 //!
 //! Context: thread, or the debugger in a stopped world.
 
@@ -46,6 +46,18 @@ fn ring(port: &Port, queue: u8, out: &mut dyn Write) -> fmt::Result {
         Ok(None) => writeln!(out, "{} tx: torn down", port.name),
         Err(_) => writeln!(out, "{} tx: {Locked}", port.name),
     }
+}
+
+/// Writes every counter of each card that is not 0, as of the last tick.
+pub(super) fn statistics(out: &mut dyn Write) -> fmt::Result {
+    for port in services::ports().iter() {
+        let adapter = &port.adapter;
+        writeln!(out, "{}: {}, {}", port.name, adapter.variant().name, adapter.link())?;
+        for (stat, count) in adapter.hardware_totals().iter().filter(|(_, count)| *count > 0) {
+            writeln!(out, "    {:<22} {count:>14}  {}", stat.name(), stat.description())?;
+        }
+    }
+    Ok(())
 }
 
 /// A ring of a card: `rx`, or `rx1` for that of queue 1.

@@ -39,6 +39,7 @@ pub(crate) fn show(view: View, out: &mut dyn Write) -> fmt::Result {
         View::Intr => cards::interrupts(out),
         View::Dma => cards::dma(out),
         View::Ring => cards::rings(out),
+        View::Statistics => cards::statistics(out),
         View::Threads => threads::show(out),
         View::Pcpu => kernel::processors(out),
         View::Callout => kernel::callouts(out),

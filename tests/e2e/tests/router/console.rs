@@ -33,6 +33,7 @@ fn every_command_of_the_console_answers() -> Result<()> {
         ("help", "poweroff"),
         ("show interfaces", "em1: up mac "),
         ("show intr", "em0"),
+        ("show statistics", "em0: 82540EM, Link is up 1000 Mbps Full Duplex"),
         ("show threads", "console"),
         ("show dma", "em0"),
         ("show arp", "10.0.1.2"),

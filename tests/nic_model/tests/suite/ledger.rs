@@ -1,6 +1,6 @@
 //! The device's own count against the driver's, and the transmit ring's last frames: what a lossless shutdown rests on.
 
-use e1000::{Ledger, Reg, desc::RxErrors};
+use e1000::{Ledger, Reg, Stat, desc::RxErrors};
 use ifnet::{Interface, TxOutcome, TxRefusal};
 use nic_model::{Wired, frame};
 use pktbuf::PacketBatch;
@@ -113,4 +113,44 @@ fn frames_inside_the_device_are_still_waited_for() {
     assert_eq!((bench.adapter.rx_backlog(), bench.adapter.tx_backlog()), (Ok(2), 3));
     bench.nic.set_faults(|faults| faults.gone = true);
     assert_eq!(bench.adapter.tx_backlog(), 0, "a device that is gone sends nothing");
+}
+
+#[test]
+fn every_statistics_register_is_collected_over_several_ticks_and_octets_past_32_bits() {
+    let machine = crate::machine(300);
+    let mut bench = machine.port(0);
+    // What the device has counted before, as if 4 GiB were nearly full.
+    bench.nic.poke(Reg::Stat(Stat::Gorc), u32::MAX - 63);
+    bench.nic.poke(Reg::Stat(Stat::Xoffrxc), 3);
+    let mut group = frame(0, 0, 200);
+    group[..6].copy_from_slice(&[0xff; 6]);
+    bench.nic.inject(group);
+    (1..4).for_each(|n| bench.nic.inject(frame(0, n, 60)));
+    bench.settle();
+    bench.adapter.tick(ksync::time::Instant::from_secs(1));
+    bench.nic.inject(frame(0, 4, 1514));
+    assert_eq!(bench.send(&frame(9, 0, 1000)), TxOutcome::all(1));
+    bench.settle();
+    bench.adapter.tick(ksync::time::Instant::from_secs(2));
+    let totals = bench.adapter.hardware_totals();
+    let counted: Vec<_> = totals.iter().filter(|(_, count)| *count > 0).collect();
+    let received = 3 * 64 + 204 + 1518;
+    let expected = [
+        (Stat::Xoffrxc, 3),
+        (Stat::Prc64, 3),
+        (Stat::Prc255, 1),
+        (Stat::Prc1522, 1),
+        (Stat::Gprc, 5),
+        (Stat::Bprc, 1),
+        (Stat::Gptc, 1),
+        (Stat::Gorc, u64::from(u32::MAX) - 63 + received),
+        (Stat::Gotc, 1004),
+        (Stat::Tor, received),
+        (Stat::Tot, 1004),
+        (Stat::Tpr, 5),
+        (Stat::Tpt, 1),
+        (Stat::Ptc1023, 1),
+    ];
+    assert_eq!(counted, expected);
+    assert!(expected.iter().all(|(stat, count)| totals.get(*stat) == *count));
 }
