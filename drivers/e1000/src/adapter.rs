@@ -20,6 +20,7 @@ use crate::{
     config::{Delivery, Moderation},
     error::Delay,
     filter::ReceiveFilter,
+    flow::Flow,
     link::LinkState,
     queue::{Queue, Queues},
     regs::{RegisterIo, Stat},
@@ -91,6 +92,8 @@ pub struct Adapter<R> {
     pub(crate) link_changes: SharedCounter,
     /// Protects: the sums of the statistics registers; held across: one collection.
     pub(crate) hardware: SpinLock<HardwareTotals>,
+    /// Protects: what flow control is wanted and agreed, and the PHY; held across: asking the PHY.
+    pub(crate) flow: SpinLock<Flow>,
     /// Protects: what the receiver lets through; held across: writing the filter tables.
     pub(crate) receive_filter: SpinLock<ReceiveFilter>,
     /// Protects: the tags until teardown; held across: taking them.

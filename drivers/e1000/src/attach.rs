@@ -20,6 +20,7 @@ use crate::{
     config::Config,
     desc, eeprom,
     error::{Delay, Error},
+    flow::{self, Flow},
     hardware,
     queue::{Queue, Queues},
     regs::RegisterIo,
@@ -128,6 +129,7 @@ impl<R: RegisterIo> Adapter<R> {
     ) -> Result<Attached<R>, Error> {
         config.validate()?;
         hardware::reset(&regs, delay, config.variant)?;
+        let flow_control = config.flow_control;
         let mac = eeprom::station_address(&regs, delay, config.variant.eerd)?;
         let tags = Tags::new(parent, &config).map_err(|_| Error::NoDmaMemory)?;
         let mut buildings: Vec<Building> = (0..config.queues).map(|_| Building::default()).collect();
@@ -153,6 +155,9 @@ impl<R: RegisterIo> Adapter<R> {
         let first = queues.next().ok_or(Error::Queues)?;
         let queues = Queues::new(first, queues.next());
         let adapter = Self::assemble(regs, name, mac, tags, queues, config, delay);
+        // A PHY that does not answer costs the flow control and nothing else.
+        let _ = flow::advertise(&adapter.regs, delay, flow_control);
+        adapter.program_flow();
         adapter.write_filters();
         adapter.program_receive();
         rx.iter_mut().for_each(|ring| ring.restart(&adapter.regs));
@@ -195,6 +200,7 @@ impl<R: RegisterIo> Adapter<R> {
             ring_restarts: SharedCounter::new(),
             link_changes: SharedCounter::new(),
             hardware: SpinLock::new(HardwareTotals::default()),
+            flow: SpinLock::new(Flow::new(config.flow_control)),
             receive_filter: SpinLock::new(config.filter),
             tags: SpinLock::new(Some(tags)),
         }

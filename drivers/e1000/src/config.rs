@@ -5,7 +5,7 @@
 use alloc::string::String;
 use core::time::Duration;
 
-use crate::{error::Error, filter::ReceiveFilter, variant::Variant};
+use crate::{error::Error, filter::ReceiveFilter, flow::FlowControl, variant::Variant};
 
 /// Interrupt moderation (13.4.18, 13.4.30, 13.4.31).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,13 +59,15 @@ pub struct Config {
     pub queues: u8,
     /// Address filters.
     pub filter: ReceiveFilter,
+    /// Which PAUSE frames are offered to the other end.
+    pub flow_control: FlowControl,
     /// How long the transmitter may make no progress before it is reset.
     pub watchdog: Duration,
 }
 
 impl Config {
     /// Returns the defaults: 1024 descriptors for reception (a burst of some milliseconds), 512 for transmission, MTU 1500, own address
-    /// and broadcast only, one queue, one interrupt, watchdog 5 s.
+    /// and broadcast only, one queue, one interrupt, flow control both ways, watchdog 5 s.
     #[must_use]
     pub fn new(name: &str, if_index: u16, variant: &'static Variant) -> Self {
         Self {
@@ -79,6 +81,7 @@ impl Config {
             delivery: Delivery::Single,
             queues: 1,
             filter: ReceiveFilter::default(),
+            flow_control: FlowControl::default(),
             watchdog: Duration::from_secs(5),
         }
     }

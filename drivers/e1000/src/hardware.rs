@@ -92,15 +92,13 @@ pub(crate) fn reset<R: RegisterIo>(regs: &R, delay: &dyn Delay, variant: &Varian
     Ok(())
 }
 
-/// Brings the link up by auto-negotiation, without flow control (14.3, 14.8).
+/// Brings the link up by auto-negotiation, without flow control until that is agreed (14.3, 14.8).
 pub(crate) fn set_link_up<R: RegisterIo>(regs: &R) -> Result<(), Error> {
     let forced = Ctrl::LRST | Ctrl::ILOS | Ctrl::FRCSPD | Ctrl::FRCDPLX | Ctrl::RFCE | Ctrl::TFCE;
     let cleared = forced | Ctrl::VME | Ctrl::PHY_RST | Ctrl::RST;
     let ctrl = Ctrl::from_bits_retain(read_checked(regs, Reg::Ctrl)?);
     regs.write32(Reg::Ctrl, (ctrl.difference(cleared) | Ctrl::SLU | Ctrl::ASDE).bits());
-    for reg in [Reg::Fcal, Reg::Fcah, Reg::Fct, Reg::Fcttv, Reg::Wuc] {
-        regs.write32(reg, 0);
-    }
+    regs.write32(Reg::Wuc, 0);
     Ok(())
 }
 

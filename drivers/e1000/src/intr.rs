@@ -14,6 +14,7 @@ use ksync::atomic::Ordering;
 use crate::{
     adapter::{Adapter, Phase},
     config::Delivery,
+    flow::Settling,
     hardware::{self, CAUSES},
     link::LinkState,
     regs::{ALL_ONES, Cause, QUEUES, Reg, RegisterIo, Status},
@@ -206,6 +207,7 @@ impl<R: RegisterIo> Adapter<R> {
             return None;
         }
         self.link_changes.bump();
+        self.settle_flow(Settling::LinkChanged);
         Some(state)
     }
 

@@ -13,7 +13,8 @@ use wire::checksum;
 
 use crate::{
     adapter::{Adapter, Phase},
-    error::{Error, Polled, poll, read_checked},
+    error::{Error, read_checked},
+    phy::{self, PhyFault, PhyReg},
     regs::{Ctrl, Rctl, Reg, RegisterIo},
     rx::RxRing,
     variant::DmaStop,
@@ -31,17 +32,10 @@ const BURST_MILLIS: u32 = 200;
 /// Milliseconds between two frames that are sent to see whether the loop is closed.
 const KNOCK_MILLIS: u32 = 10;
 
-/// MDI Control (13.4.15): operation, address of the PHY, and how it ends.
-const MDIC_WRITE: u32 = 1 << 26;
-const MDIC_PHY: u32 = 1 << 21;
-const MDIC_READY: u32 = 1 << 28;
-const MDIC_ERROR: u32 = 1 << 30;
-/// Time for the PHY to take a value: 5 ms, where the manual speaks of 64 us.
-const MDIC_BUDGET: (u32, u32) = (500, 10);
 /// PHY control (IEEE 802.3, 22.2.4.1): loopback, full duplex, 1000 Mb/s.
-const PHY_LOOPED: u32 = 0x4140;
+const PHY_LOOPED: u16 = 0x4140;
 /// The same, negotiating again.
-const PHY_NEGOTIATE: u32 = 0x1340;
+const PHY_NEGOTIATE: u16 = 0x1340;
 
 /// Lengths of the frames in octets without FCS, in turn.
 const LENGTHS: [usize; 6] = [60, 1514, 61, 590, 128, 1099];
@@ -318,12 +312,10 @@ impl<R: RegisterIo> Adapter<R> {
     }
 
     /// Writes the PHY's control register.
-    fn write_phy(&self, value: u32) -> Result<(), LoopbackFault> {
-        self.regs.write32(Reg::Mdic, value | MDIC_WRITE | MDIC_PHY);
-        match poll(&self.regs, self.delay, Reg::Mdic, MDIC_BUDGET, |mdic| mdic & MDIC_READY != 0) {
-            Polled::Done(mdic) if mdic & MDIC_ERROR == 0 => Ok(()),
-            Polled::Done(_) | Polled::TimedOut => Err(LoopbackFault::Phy),
-            Polled::Gone => Err(Error::Gone.into()),
-        }
+    fn write_phy(&self, value: u16) -> Result<(), LoopbackFault> {
+        phy::write(&self.regs, self.delay, PhyReg::Control, value).map_err(|fault| match fault {
+            PhyFault::Silent => LoopbackFault::Phy,
+            PhyFault::Gone => Error::Gone.into(),
+        })
     }
 }

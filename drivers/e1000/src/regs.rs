@@ -58,6 +58,12 @@ pub enum Reg {
     Imc,
     /// Receive Control \[RCTL\], 13.4.22. Contents: [`Rctl`].
     Rctl,
+    /// Flow Control Receive Threshold Low \[FCRTL\], 13.4.24: octets in the receive FIFO at which the other end may go on.
+    Fcrtl,
+    /// Flow Control Receive Threshold High \[FCRTH\]: octets at which it is to wait.
+    Fcrth,
+    /// Packet Buffer Allocation \[PBA\], 13.4.16: how the FIFO memory is shared out. Contents: [`PBA_RX`].
+    Pba,
     /// Flow Control Transmit Timer Value \[FCTTV\], 13.4.23.
     Fcttv,
     /// Transmit Control \[TCTL\], 13.4.33. Contents: [`Tctl`].
@@ -182,6 +188,9 @@ impl Reg {
             Self::Imc => 0x00d8,
             Self::Rctl => 0x0100,
             Self::Fcttv => 0x0170,
+            Self::Fcrtl => 0x2160,
+            Self::Fcrth => 0x2168,
+            Self::Pba => 0x1000,
             Self::Tctl => 0x0400,
             Self::Tipg => 0x0410,
             Self::Rdfpc => 0x2430,
@@ -361,6 +370,9 @@ pub const MASKABLE: u32 = 0x01f1_f6df;
 
 /// EECD: the device has loaded itself from its EEPROM (82574 10.2.2.3).
 pub const EECD_AUTO_RD: u32 = 1 << 9;
+
+/// PBA: KiB of the receive FIFO.
+pub const PBA_RX: u32 = 0xff;
 
 /// TXDCTL: must be set on the parts on PCI Express (82574 10.2.6.9, bit 22).
 pub const TXDCTL_REQUIRED: u32 = 1 << 22;

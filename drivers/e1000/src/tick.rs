@@ -18,7 +18,9 @@ use crate::{
     adapter::{Adapter, Phase},
     config::Delivery,
     error::Error,
-    filter, hardware,
+    filter,
+    flow::Settling,
+    hardware,
     intr::Vector,
     link::LinkState,
     queue::Queue,
@@ -200,6 +202,7 @@ impl<R: RegisterIo> Adapter<R> {
             self.mark_gone();
             return;
         }
+        self.program_flow();
         self.write_filters();
         self.program_receive();
         // ORDERING: release, as in `RxRing::service`.
@@ -207,6 +210,7 @@ impl<R: RegisterIo> Adapter<R> {
         rx.restart(&self.regs);
         self.enable();
         self.update_link();
+        self.settle_flow(Settling::Reset);
         // ORDERING: release pairs with the acquire in `generation`, which the threads of the other queues read before they touch their
         // rings. The flag comes after it: who finds it gone must not go on with a ring of the generation before.
         rx.generation = self.generation.fetch_add(1, Ordering::Release).wrapping_add(1);

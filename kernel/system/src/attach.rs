@@ -3,23 +3,53 @@
 //! A card that cannot be attached is named with the reason, and leaves nothing behind; the others come up. Context: the
 //! first thread.
 
-use alloc::{format, string::String, sync::Arc, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
 use core::fmt::Display;
 
 use bus_dma::DmaTag;
-use e1000::{Adapter, Attached, Config, Variant};
+use e1000::{Adapter, Attached, Config, FlowControl, Variant};
 use ifnet::Interface;
+use ksync::atomic::{AtomicU8, Ordering};
 use pci::PciDevice;
 use pktbuf::PoolCache;
 
 use crate::{
-    bus, messages, net,
+    bus,
+    knobs::{self, Access, Knob},
+    messages, net,
     port::Port,
     registers::{Bar, Clock},
     selftest,
 };
 
 static CLOCK: Clock = Clock;
+
+/// The flow control that is offered: a place in [`FLOW_CONTROLS`].
+static FLOW_CONTROL: AtomicU8 = AtomicU8::new(3);
+
+/// In the order of FreeBSD's `hw.em.fc_setting`.
+const FLOW_CONTROLS: [FlowControl; 4] = [FlowControl::Off, FlowControl::Receive, FlowControl::Send, FlowControl::Both];
+
+/// What can be tuned at boot.
+pub(crate) const KNOBS: &[Knob] = &[Knob {
+    name: "hw.em.fc_setting",
+    description: "flow control offered to the other end (0: none, 1: we wait, 2: it waits, 3: both); read at boot",
+    get: || FLOW_CONTROL.load(Ordering::Relaxed).to_string(),
+    access: Access::Tunable(|text| {
+        let number = knobs::number(text, 0, 3)?;
+        FLOW_CONTROL.store(u8::try_from(number).unwrap_or(0), Ordering::Relaxed);
+        Ok(())
+    }),
+}];
+
+fn flow_control() -> FlowControl {
+    FLOW_CONTROLS.get(usize::from(FLOW_CONTROL.load(Ordering::Relaxed))).copied().unwrap_or_default()
+}
 
 /// Attaches all cards, named em0, em1, … in PCI order.
 pub(crate) fn attach_all(cards: &[(PciDevice, &'static Variant)], root: &DmaTag) -> Vec<Arc<Port>> {
@@ -61,6 +91,7 @@ fn attach(
     let config = Config {
         delivery: wiring.delivery,
         queues: wiring.queues,
+        flow_control: flow_control(),
         rx_descriptors: share(defaults.rx_descriptors),
         tx_descriptors: share(defaults.tx_descriptors),
         ..defaults
@@ -117,7 +148,7 @@ fn loop_back(device: &PciDevice, root: &DmaTag, config: Config) -> Result<String
 pub(crate) fn start_all(ports: &[Arc<Port>]) {
     for port in ports {
         match port.adapter.start() {
-            Ok(()) => log::info!("{}: {}", port.name, port.adapter.link()),
+            Ok(()) => port.say_link(port.adapter.link()),
             Err(error) => log::error!("{}: not started: {error}", port.name),
         }
     }

@@ -9,7 +9,7 @@ use alloc::{format, string::String};
 
 use config::{Config, ConfigError};
 
-use crate::{debug, debugger, dump, fail_points, messages, selftest, watchdog};
+use crate::{attach, debug, debugger, dump, fail_points, messages, selftest, watchdog};
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,7 @@ pub(crate) enum Access {
 
 /// The lists of all modules.
 pub(crate) const ALL: &[&[Knob]] = &[
+    attach::KNOBS,
     debug::KNOBS,
     debugger::KNOBS,
     debugger::gdb::KNOBS,

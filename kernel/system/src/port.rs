@@ -170,8 +170,12 @@ impl Port {
         }
     }
 
-    fn say_link(&self, link: LinkState) {
-        log::info!("{}: {link}", self.name);
+    /// Logs the state of the link, and who may have whom wait on it.
+    pub(crate) fn say_link(&self, link: LinkState) {
+        match self.adapter.flow_control() {
+            Some(pause) if link.is_up() => log::info!("{}: {link}, flow control {pause}", self.name),
+            _ => log::info!("{}: {link}", self.name),
+        }
     }
 
     /// Takes the receive rings that the threads have given back; `None` while a thread still has one.

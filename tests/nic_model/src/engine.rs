@@ -9,7 +9,7 @@ use e1000::{
     Reg, Stat,
     desc::{self, RxErrors, RxLayout, RxStatus, RxWriteback, TxCommand, TxStatus},
     filter::hash,
-    regs::{Cause, RAH_AV, RSSRK_WORDS, Rctl},
+    regs::{Cause, Ctrl, RAH_AV, RSSRK_WORDS, Rctl, Status},
 };
 use wire::MacAddr;
 
@@ -45,6 +45,10 @@ pub(crate) struct Engine {
     pub(crate) runts: u64,
     /// Frames that went through the loop.
     looped: u64,
+    /// Steps for which the other end has us wait, until it says XON.
+    paused: u64,
+    /// Whether we have the other end wait.
+    partner_waits: bool,
 }
 
 impl Engine {
@@ -53,7 +57,13 @@ impl Engine {
         !self.late.is_empty()
     }
 
+    /// STATUS.TXOFF.
+    pub(crate) fn pause_status(&self) -> u32 {
+        if self.paused > 0 { Status::TXOFF.bits() } else { 0 }
+    }
+
     pub(crate) fn reset(&mut self, faults: Faults) {
+        (self.paused, self.partner_waits) = (0, false);
         self.partial.iter_mut().for_each(Vec::clear);
         if !faults.write_back_after_reset && !faults.runs_after_reset {
             self.late.clear();
@@ -109,6 +119,9 @@ impl Device {
 
     fn receive_one(&mut self, memory: &Iommu) -> bool {
         let Some(wired) = self.engine.incoming.pop_front() else { return false };
+        if self.take_pause(&wired.octets) {
+            return true;
+        }
         if !self.receiving() || !self.accepts(&wired.octets) {
             self.engine.ignored += 1;
             return true;
@@ -118,7 +131,13 @@ impl Device {
         let (base, length) = self.ring([Reg::Rdbal(queue), Reg::Rdbah(queue), Reg::Rdlen(queue)]);
         let (head, tail) = (self.get(Reg::Rdh(queue)), self.get(Reg::Rdt(queue)));
         let free = if length == 0 { 0 } else { (tail + length - head) % length };
-        if (free as usize) < pieces.len() {
+        let fits = pieces.len() <= free as usize;
+        if self.have_partner_wait(!fits) {
+            // It waits in the FIFO, and what comes behind it at the other end.
+            self.engine.incoming.push_front(wired);
+            return false;
+        }
+        if !fits {
             self.count(Stat::Mpc);
             self.raise(Cause::RXO);
             return true;
@@ -147,6 +166,40 @@ impl Device {
             self.raise(if queue == 0 { Cause::RXQ0 } else { Cause::RXQ1 });
         }
         true
+    }
+
+    /// Obeys a PAUSE frame, if flow control on reception is on: it goes no further (13.4.22, PMCF clear).
+    fn take_pause(&mut self, frame: &[u8]) -> bool {
+        let [low, high] = [Reg::Fcal, Reg::Fcah].map(|reg| self.get(reg).to_le_bytes());
+        let [type_low, type_high, ..] = self.get(Reg::Fct).to_le_bytes();
+        let ours = [low[0], low[1], low[2], low[3], high[0], high[1]];
+        let is_pause = frame.starts_with(&ours) && frame.get(12..16) == Some(&[type_high, type_low, 0, 1]);
+        if !is_pause || !Ctrl::from_bits_retain(self.get(Reg::Ctrl)).contains(Ctrl::RFCE) {
+            return false;
+        }
+        let time = frame.get(16..18).map_or(0, |time| u16::from_be_bytes([time[0], time[1]]));
+        self.count(if time == 0 { Stat::Xonrxc } else { Stat::Xoffrxc });
+        self.engine.paused = u64::from(time);
+        true
+    }
+
+    /// Has the other end wait, or go on, if flow control on sending is on. Returns whether it waits.
+    fn have_partner_wait(&mut self, wait: bool) -> bool {
+        let is_on = Ctrl::from_bits_retain(self.get(Reg::Ctrl)).contains(Ctrl::TFCE) && self.get(Reg::Fcrth) != 0;
+        if is_on && self.engine.partner_waits != wait {
+            let [low, high] = [Reg::Fcal, Reg::Fcah].map(|reg| self.get(reg).to_le_bytes());
+            let time = if wait { self.get(Reg::Fcttv).to_be_bytes() } else { [0; 4] };
+            let [type_low, type_high, ..] = self.get(Reg::Fct).to_le_bytes();
+            let source = [self.get(Reg::Ral(0)).to_le_bytes(), self.get(Reg::Rah(0)).to_le_bytes()].concat();
+            let to = low.into_iter().chain([high[0], high[1]]);
+            let frame = to.chain(source.into_iter().take(6)).chain([type_high, type_low, 0, 1, time[2], time[3]]);
+            let mut frame: Vec<u8> = frame.collect();
+            frame.resize(60, 0);
+            self.engine.outgoing.push_back(frame);
+            self.count(if wait { Stat::Xofftxc } else { Stat::Xontxc });
+            self.engine.partner_waits = wait;
+        }
+        is_on && wait
     }
 
     /// Which receive queue a frame goes to: by a Toeplitz hash of the addresses of an IPv4 packet, if there are several (82574 7.1.11).
@@ -218,6 +271,10 @@ impl Device {
         let (head, tail) = (self.get(Reg::Tdh(queue)), self.get(Reg::Tdt(queue)));
         if !self.transmitting() || length == 0 || head == tail {
             return false;
+        }
+        if self.engine.paused > 0 {
+            self.engine.paused -= 1;
+            return true;
         }
         if self.engine.working < self.faults.slow_transmit {
             self.engine.working += 1;

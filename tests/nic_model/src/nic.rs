@@ -148,6 +148,18 @@ impl Nic {
         device.raise(Cause::LSC);
     }
 
+    /// Sets what the other end offers in auto-negotiation: register 5 of the PHY.
+    pub fn set_partner(&self, ability: u16) {
+        *self.device().phy_register(5) = ability;
+    }
+
+    /// Returns what we offer in auto-negotiation, and how often it was begun anew.
+    #[must_use]
+    pub fn negotiated(&self) -> (u16, u32) {
+        let mut device = self.device();
+        (*device.phy_register(4), device.negotiations)
+    }
+
     /// Raises causes out of nothing.
     pub fn raise(&self, causes: Cause) {
         self.device().raise(causes);

@@ -27,8 +27,10 @@ pub(crate) struct Device {
     pub(crate) faults: Faults,
     pub(crate) engine: Engine,
     pub(crate) eeprom: [u16; 3],
-    /// Not touched by a reset of the device.
-    phy_control: u16,
+    /// Registers of the PHY, by number. Not touched by a reset of the device.
+    phy: [u16; 32],
+    /// How often the PHY was told to negotiate anew.
+    pub(crate) negotiations: u32,
     /// How often each register was written, by offset.
     pub(crate) writes: HashMap<u32, u64>,
     /// CTRL reads until RST clears.
@@ -38,6 +40,13 @@ pub(crate) struct Device {
     pub(crate) bus_master: bool,
     /// When an interrupt arrives that was raised before its cause was masked or cleared.
     pub(crate) in_flight: Option<u64>,
+}
+
+/// A PHY that negotiates, offers PAUSE both ways, and has found a partner that offers none.
+fn phy() -> [u16; 32] {
+    let mut registers = [0; 32];
+    (registers[0], registers[4], registers[5]) = (0x1140, 0x0de1, 0x41e1);
+    registers
 }
 
 impl Device {
@@ -53,7 +62,8 @@ impl Device {
             faults: Faults::default(),
             engine: Engine::default(),
             eeprom: [[a, b], [c, d], [e, f]].map(u16::from_le_bytes),
-            phy_control: 0x1140,
+            phy: phy(),
+            negotiations: 0,
             writes: HashMap::new(),
             reset_reads: 0,
             resets: 0,
@@ -61,6 +71,7 @@ impl Device {
             in_flight: None,
         };
         device.preload_address();
+        device.set(Reg::Pba, 48);
         // What a boot loader may have left behind: everything enabled, interrupts unmasked.
         device.set(Reg::Rctl, Rctl::EN.bits());
         device.set(Reg::Tctl, Tctl::EN.bits());
@@ -126,7 +137,7 @@ impl Device {
             Reg::Icr => self.read_icr(),
             Reg::Ims => self.ims,
             Reg::Imc | Reg::Ics => 0,
-            Reg::Status => self.link | self.master_status(),
+            Reg::Status => self.link | self.master_status() | self.engine.pause_status(),
             Reg::Stat(stat) if stat.is_wide() => self.get(reg),
             Reg::Stat(_) => self.plain.remove(&reg.offset()).unwrap_or(0),
             Reg::StatHigh(stat) => {
@@ -210,6 +221,7 @@ impl Device {
         let kept: Vec<_> = if self.faults.runs_after_reset { self.plain.drain().collect() } else { Vec::new() };
         self.plain.clear();
         self.plain.extend(kept);
+        self.set(Reg::Pba, 48);
         self.set(Reg::Ctrl, value);
         if self.faults.runs_after_reset {
             self.set(Reg::Rctl, Rctl::EN.bits());
@@ -219,22 +231,39 @@ impl Device {
         self.preload_address();
     }
 
-    /// The PHY's control register is all there is of it. 13.4.15.
+    /// Reads or writes a register of the PHY, which is there at once. 13.4.15.
     fn write_mdic(&mut self, value: u32) {
-        let [low, high, address, operation] = value.to_le_bytes();
-        assert_eq!((address, operation), (1 << 5, 1 << 2), "a write to register 0 of PHY 1");
+        const READY: u32 = 1 << 28;
+        let [low, high, ..] = value.to_le_bytes();
+        let (register, address, operation) = (value >> 16 & 0x1f, value >> 21 & 0x1f, value >> 26 & 3);
+        assert_eq!(address, 1, "the only PHY is number 1");
+        assert!(value & READY == 0 && matches!(operation, 1 | 2), "MDIC {value:#x}");
+        self.set(Reg::Mdic, value);
         if self.faults.phy_dead {
             return;
         }
-        self.phy_control = u16::from_le_bytes([low, high]);
-        self.set(Reg::Mdic, value | 1 << 28);
+        let place = &mut self.phy[register as usize];
+        if operation == 1 {
+            *place = u16::from_le_bytes([low, high]);
+            if register == 0 && *place & 1 << 9 != 0 {
+                *place &= !(1 << 9);
+                self.negotiations += 1;
+            }
+        }
+        let data = u32::from(self.phy[register as usize]);
+        self.set(Reg::Mdic, value & 0xffff_0000 | data | READY);
+    }
+
+    /// A register of the PHY.
+    pub(crate) fn phy_register(&mut self, number: u8) -> &mut u16 {
+        &mut self.phy[usize::from(number % 32)]
     }
 
     /// Whether what is sent is received: by RCTL.LBM on PCI Express, by the PHY before.
     pub(crate) fn is_looped(&self) -> bool {
         match self.variant.dma_stop {
             DmaStop::MasterDisable => self.get(Reg::Rctl) & Rctl::LBM_MAC.bits() != 0,
-            DmaStop::Reset => self.phy_control & 1 << 14 != 0,
+            DmaStop::Reset => self.phy[0] & 1 << 14 != 0,
         }
     }
 

@@ -52,7 +52,11 @@ fn ring(port: &Port, queue: u8, out: &mut dyn Write) -> fmt::Result {
 pub(super) fn statistics(out: &mut dyn Write) -> fmt::Result {
     for port in services::ports().iter() {
         let adapter = &port.adapter;
-        writeln!(out, "{}: {}, {}", port.name, adapter.variant().name, adapter.link())?;
+        write!(out, "{}: {}, {}", port.name, adapter.variant().name, adapter.link())?;
+        match adapter.flow_control() {
+            Some(pause) => writeln!(out, ", flow control {pause}")?,
+            None => writeln!(out)?,
+        }
         for (stat, count) in adapter.hardware_totals().iter().filter(|(_, count)| *count > 0) {
             writeln!(out, "    {:<22} {count:>14}  {}", stat.name(), stat.description())?;
         }

@@ -4,6 +4,7 @@
 mod adversary;
 mod attach;
 mod conservation;
+mod flow;
 mod ledger;
 mod loopback;
 mod receive;
