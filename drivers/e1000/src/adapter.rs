@@ -24,6 +24,8 @@ use crate::{
     link::LinkState,
     queue::{Queue, Queues},
     regs::{RegisterIo, Stat},
+    rx::Sums,
+    rxsum::ChecksumTrial,
     stats::{HardwareTotals, RxCounters, TxCounters},
     tx::{EncapError, Finished, HEADER, MIN_FRAME, RECLAIM_BURST, TxRing},
     variant::Variant,
@@ -62,6 +64,7 @@ pub struct Adapter<R> {
     pub(crate) mtu: u16,
     pub(crate) moderation: Moderation,
     pub(crate) delivery: Delivery,
+    pub(crate) sums: Sums,
     pub(crate) watchdog: Duration,
     /// A [`Phase`]. Leaves `Running` before the transmit lock is passed through, so that who finds `Running` under the
     /// lock may touch the ring.
@@ -142,6 +145,18 @@ impl<R: RegisterIo> Adapter<R> {
     pub fn hardware_totals(&self) -> HardwareTotals {
         // Held by a CPU that has been stopped, they are unknown; only a debugger asks then.
         self.hardware.look().map(|totals| *totals).unwrap_or_default()
+    }
+
+    /// Returns what became of the device's checksum verdicts; all 0 unless they are compared.
+    #[must_use]
+    pub fn checksum_trial(&self) -> ChecksumTrial {
+        self.queues.iter().map(|queue| queue.rx.trial.get()).fold(ChecksumTrial::default(), |sum, of_queue| {
+            ChecksumTrial {
+                agreed: sum.agreed + of_queue.agreed,
+                disagreed: sum.disagreed + of_queue.disagreed,
+                silent: sum.silent + of_queue.silent,
+            }
+        })
     }
 
     /// Returns the interrupts that were not this port's.

@@ -146,7 +146,7 @@ impl<R: RegisterIo> Adapter<R> {
             let Building { rx_memory: Some(rx_memory), tx_memory: Some(tx_memory), rx_maps, tx_maps } = building else {
                 return Err(Error::NoDmaMemory);
             };
-            let which = (queue, config.variant.rx_layout);
+            let which = (queue, config.variant.rx_layout, config.sums());
             let ring = RxRing::new(Arc::clone(&name), which, rx_memory, rx_maps, IfIndex(config.if_index));
             queues.push(Queue::new(TxRing::new(queue, tx_memory, tx_maps), ring.place()));
             rx.push(ring);
@@ -183,6 +183,7 @@ impl<R: RegisterIo> Adapter<R> {
             mtu: config.mtu,
             moderation: config.moderation,
             delivery: config.delivery,
+            sums: config.sums(),
             watchdog: config.watchdog,
             phase: AtomicU8::new(Phase::Attached as u8),
             ingress_open: AtomicBool::new(false),

@@ -5,7 +5,7 @@
 use alloc::string::String;
 use core::time::Duration;
 
-use crate::{error::Error, filter::ReceiveFilter, flow::FlowControl, variant::Variant};
+use crate::{error::Error, filter::ReceiveFilter, flow::FlowControl, rx::Sums, variant::Variant};
 
 /// Interrupt moderation (13.4.18, 13.4.30, 13.4.31).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,10 @@ pub struct Config {
     pub filter: ReceiveFilter,
     /// Which PAUSE frames are offered to the other end.
     pub flow_control: FlowControl,
+    /// Whether the part's word is taken for the checksums of IPv4 headers, if it has one to give.
+    pub rx_checksum: bool,
+    /// Whether every checksum verdict of the part is compared with software's, and none believed: for tests of the part.
+    pub verify_checksums: bool,
     /// How long the transmitter may make no progress before it is reset.
     pub watchdog: Duration,
 }
@@ -82,6 +86,8 @@ impl Config {
             queues: 1,
             filter: ReceiveFilter::default(),
             flow_control: FlowControl::default(),
+            rx_checksum: true,
+            verify_checksums: false,
             watchdog: Duration::from_secs(5),
         }
     }
@@ -89,6 +95,15 @@ impl Config {
     /// Descriptors of the shortest ring: what the family's drivers take, and under a model checker the hardware's own unit of
     /// 128 octets (13.4.27), because every descriptor is more to explore.
     pub const SHORTEST_RING: u16 = if cfg!(any(loom, shuttle)) { 8 } else { 80 };
+
+    /// What is made of checksum verdicts.
+    pub(crate) const fn sums(&self) -> Sums {
+        match (self.verify_checksums, self.rx_checksum && self.variant.rx_checksum) {
+            (true, _) => Sums::Compared,
+            (false, true) => Sums::Believed,
+            (false, false) => Sums::Ignored,
+        }
+    }
 
     pub(crate) fn validate(&self) -> Result<(), Error> {
         let ring = |length: u16| (Self::SHORTEST_RING..=4096).contains(&length) && length.is_multiple_of(8);

@@ -22,6 +22,14 @@ bitflags! {
         const DD = 1 << 0;
         /// End of packet.
         const EOP = 1 << 1;
+        /// The checksum verdicts of this descriptor are void.
+        const IXSM = 1 << 2;
+        /// The checksum of UDP was looked at (82574 7.1.5.2; reserved on the 8254x).
+        const UDPCS = 1 << 4;
+        /// The checksum of TCP (or UDP, on the 8254x) was looked at.
+        const TCPCS = 1 << 5;
+        /// The checksum of the IPv4 header was looked at.
+        const IPCS = 1 << 6;
         /// Passed an inexact filter: software has to check the address.
         const PIF = 1 << 7;
         const _ = !0;
@@ -127,6 +135,18 @@ impl RxLayout {
         word & (done | spoilt) == done
     }
 
+    /// Returns which bits of a second word [`is_good`](Self::is_good) say that the device has looked at the checksum of the IPv4 header
+    /// and found it right: those of the first value have to be set, those of the second clear.
+    #[must_use]
+    pub const fn vouched(self) -> (u64, u64) {
+        let (looked, void, wrong) =
+            (RxStatus::IPCS.bits() as u64, RxStatus::IXSM.bits() as u64, RxErrors::IPE.bits() as u64);
+        match self {
+            Self::Legacy => (looked << 32, void << 32 | wrong << 40),
+            Self::Extended => (looked, void | wrong << 24),
+        }
+    }
+
     /// Encodes the second word, as a device (or its model) does.
     #[must_use]
     pub const fn encode(self, written: RxWriteback) -> u64 {
@@ -212,6 +232,21 @@ mod tests {
             for layout in [RxLayout::Legacy, RxLayout::Extended] {
                 assert_eq!(layout.is_good(layout.encode(written)), good, "{layout:?} {written:?}");
                 assert_eq!(layout.decode(layout.encode(written)), written, "{layout:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn vouched_for_is_a_header_that_was_looked_at_and_found_right() {
+        for bits in 0..=u16::MAX {
+            let [status, errors] = bits.to_le_bytes();
+            let (status, errors) = (RxStatus::from_bits_retain(status), RxErrors::from_bits_retain(errors));
+            let is_vouched =
+                status.contains(RxStatus::IPCS) && !status.contains(RxStatus::IXSM) && !errors.contains(RxErrors::IPE);
+            for layout in [RxLayout::Legacy, RxLayout::Extended] {
+                let (set, clear) = layout.vouched();
+                let word = layout.encode(RxWriteback { length: 60, status, errors });
+                assert_eq!((word ^ set) & (set | clear) == 0, is_vouched, "{layout:?} {status:?} {errors:?}");
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     desc::{self, RxLayout},
     error::{Delay, Error, Polled, poll, read_checked},
     regs::{self, Cause, Ctrl, CtrlExt, Rctl, Reg, RegisterIo, Status, Tctl},
+    rx::Sums,
     variant::{DmaStop, Variant},
 };
 
@@ -129,12 +130,23 @@ pub(crate) fn program_receive_ring<R: RegisterIo>(regs: &R, queue: u8, ring: Rin
 }
 
 /// Programs what the receive rings share: the layout of descriptors, and which queue a frame goes to.
-pub(crate) fn program_receive<R: RegisterIo>(regs: &R, variant: &Variant, queues: u8, moderation: &Moderation) {
+pub(crate) fn program_receive<R: RegisterIo>(
+    regs: &R,
+    variant: &Variant,
+    (queues, sums): (u8, Sums),
+    moderation: &Moderation,
+) {
     regs.write32(Reg::Rdtr, u32::from(moderation.rdtr));
     regs.write32(Reg::Radv, u32::from(moderation.radv));
     regs.write32(Reg::Itr, u32::from(moderation.itr));
-    // Checksums are the network code's business: a router verifies one header in registers it has loaded anyway.
-    regs.write32(Reg::Rxcsum, if queues > 1 { regs::RXCSUM_PCSD } else { 0 });
+    let hash = if queues > 1 { regs::RXCSUM_PCSD } else { 0 };
+    // What TCP and UDP say is the hosts' business, unless the part is being tried.
+    let looks = match sums {
+        Sums::Ignored => 0,
+        Sums::Believed => regs::RXCSUM_IPOFLD,
+        Sums::Compared => regs::RXCSUM_IPOFLD | regs::RXCSUM_TUOFLD,
+    };
+    regs.write32(Reg::Rxcsum, hash | looks);
     if variant.rx_layout == RxLayout::Extended {
         regs.write32(Reg::Rfctl, regs::RFCTL_EXTEN);
         regs.write32(Reg::Mrqc, 0);

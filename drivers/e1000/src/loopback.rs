@@ -17,6 +17,7 @@ use crate::{
     phy::{self, PhyFault, PhyReg},
     regs::{Ctrl, Rctl, Reg, RegisterIo},
     rx::RxRing,
+    rxsum::ChecksumTrial,
     variant::DmaStop,
 };
 
@@ -51,12 +52,18 @@ pub struct Looped {
     pub octets: u64,
     /// Frames by receive queue.
     pub queues: [u32; 2],
+    /// The device's word about the checksums of their headers, each fourth of which is wrong: `None` if it has said nothing, or
+    /// was not to be compared.
+    pub sums: Option<ChecksumTrial>,
 }
 
 impl fmt::Display for Looped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} frames, {} octets", self.frames, self.octets)?;
-        if self.queues[1] > 0 { write!(f, ", {} and {} by queue", self.queues[0], self.queues[1]) } else { Ok(()) }
+        if self.queues[1] > 0 {
+            write!(f, ", {} and {} by queue", self.queues[0], self.queues[1])?;
+        }
+        self.sums.map_or(Ok(()), |sums| write!(f, ", {} checksums judged right", sums.agreed))
     }
 }
 
@@ -89,6 +96,8 @@ pub enum LoopbackFault {
     },
     /// A frame has come back twice.
     Twice(u32),
+    /// What the device said of so many checksums is not so.
+    Checksums(u64),
 }
 
 impl From<Error> for LoopbackFault {
@@ -108,6 +117,7 @@ impl fmt::Display for LoopbackFault {
             Self::Lost { sent, back } => write!(f, "of {sent} frames {back} came back"),
             Self::Damaged { frame, at } => write!(f, "frame {frame} came back with octet {at} changed"),
             Self::Twice(frame) => write!(f, "frame {frame} came back twice"),
+            Self::Checksums(count) => write!(f, "what it says of {count} checksums is not so"),
         }
     }
 }
@@ -123,7 +133,9 @@ fn compose(mac: [u8; 6], serial: u32, out: &mut [u8; 1514]) -> usize {
     let [total_high, total_low] = u16::try_from(length - 14).unwrap_or(0).to_be_bytes();
     let mut header =
         [0x45, 0, total_high, total_low, 0, 0, 0x40, 0, 64, 253, 0, 0, 198, 18, high, low, 198, 19, low, 1];
-    let [sum_high, sum_low] = checksum::of(&header).to_be_bytes();
+    // Each fourth wrong: the device has to see it.
+    let sum = checksum::of(&header) ^ u16::from(serial % 4 == 3);
+    let [sum_high, sum_low] = sum.to_be_bytes();
     (header[10], header[11]) = (sum_high, sum_low);
     let body =
         (0_u32..).map(|n| n.wrapping_mul(2_654_435_761).wrapping_add(serial.wrapping_mul(40_503)).to_be_bytes()[0]);
@@ -294,13 +306,19 @@ impl<R: RegisterIo> Adapter<R> {
         let forced = Ctrl::FRCSPD | Ctrl::FRCDPLX | Ctrl::SPEED_1000 | Ctrl::FD | Ctrl::SLU;
         self.regs.write32(Reg::Ctrl, (ctrl.difference(Ctrl::ASDE) | forced).bits());
         self.enable();
-        let looped = Looped { frames: 0, octets: 0, queues: [0; 2] };
+        let looped = Looped { frames: 0, octets: 0, queues: [0; 2], sums: None };
         let mut under_way = Loop { adapter: self, rings, cache, batch: PacketBatch::new(), looped };
         let mut result = under_way.close();
         for first in (0..FRAMES).step_by(BURST as usize) {
             result = result.and_then(|()| under_way.burst(first));
         }
-        let looped = under_way.looped;
+        let sums = self.checksum_trial();
+        let sums = (sums.agreed + sums.disagreed > 0).then_some(sums);
+        let result = result.and(match sums {
+            Some(ChecksumTrial { disagreed: wrong @ 1.., .. }) => Err(LoopbackFault::Checksums(wrong)),
+            _ => Ok(()),
+        });
+        let looped = Looped { sums, ..under_way.looped };
         // Whatever it looks like, of a device that has left that is the reason.
         let result = result.or_else(|fault| read_checked(&self.regs, Reg::Status).map_err(Into::into).and(Err(fault)));
         if result == Err(Error::Gone.into()) {

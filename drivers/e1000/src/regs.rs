@@ -377,6 +377,11 @@ pub const PBA_RX: u32 = 0xff;
 /// TXDCTL: must be set on the parts on PCI Express (82574 10.2.6.9, bit 22).
 pub const TXDCTL_REQUIRED: u32 = 1 << 22;
 
+/// RXCSUM: look at the checksum of IPv4 headers, and at those of TCP and UDP (13.4.46).
+pub const RXCSUM_IPOFLD: u32 = 1 << 8;
+/// See [`RXCSUM_IPOFLD`].
+pub const RXCSUM_TUOFLD: u32 = 1 << 9;
+
 /// RXCSUM: no checksum of the packet but the hash of receive-side scaling in the descriptor (82574 10.2.5.8).
 pub const RXCSUM_PCSD: u32 = 1 << 13;
 

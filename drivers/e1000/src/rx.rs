@@ -17,6 +17,7 @@ use crate::{
     desc::{RxErrors, RxLayout, RxStatus, RxWriteback, WORDS},
     hardware::RingPlace,
     regs::{Reg, RegisterIo},
+    rxsum::Verdicts,
     stats::RxCounters,
 };
 
@@ -57,14 +58,31 @@ pub struct RxRing {
     next: usize,
     /// Descriptors served that the device has not been told of: always those before `next`, fewer than the ring has.
     unflushed: usize,
+    /// Whether the device is asked to look at checksums.
+    sums: Sums,
+    /// Whether it has found the header of every frame right that the last pass handed up; see [`vouches`](Self::vouches).
+    vouched: bool,
     /// In the middle of a frame that spans descriptors and is being dropped.
     skipping: bool,
     if_index: u16,
 }
 
+/// What is made of the device's verdicts about checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sums {
+    /// Nothing: it is not asked.
+    Ignored,
+    /// They are believed.
+    Believed,
+    /// They are compared with software's, and not believed.
+    Compared,
+}
+
 /// What a pass has counted so far.
 #[derive(Default)]
 struct Pass {
+    /// Not 0 if the device does not vouch for a frame.
+    doubt: u64,
     /// Descriptors served without handing anything up.
     refused: u64,
     octets: u64,
@@ -86,13 +104,14 @@ impl RxRing {
     /// Makes a ring of as many descriptors as there are maps, which are all loaded.
     pub(crate) fn new(
         name: Arc<str>,
-        (queue, layout): (u8, RxLayout),
+        (queue, layout, sums): (u8, RxLayout, Sums),
         memory: DmaMem,
         maps: Vec<DmaMap<FromDevice>>,
         if_index: IfIndex,
     ) -> Self {
         let if_index = if_index.0;
-        Self { name, queue, layout, generation: 0, memory, maps, next: 0, unflushed: 0, skipping: false, if_index }
+        let (generation, next, unflushed, vouched, skipping) = (0, 0, 0, false, false);
+        Self { name, queue, layout, generation, memory, maps, next, unflushed, sums, vouched, skipping, if_index }
     }
 
     /// Returns which of the port's queues this is the ring of.
@@ -155,10 +174,51 @@ impl RxRing {
         }
         // Less than the whole ring with what is unflushed: then RDT, written later, cannot run into RDH.
         let budget = budget.min(self.maps.len() - 1 - self.unflushed);
-        let served = self.harvest(adapter.received(self.queue), budget, cache, &mut sink);
+        let counters = adapter.received(self.queue);
+        let served = match self.sums {
+            Sums::Compared => self.harvest_comparing(counters, budget, cache, &mut sink),
+            _ => self.harvest(counters, budget, cache, &mut sink),
+        };
         if self.unflushed >= REFILL.min(self.maps.len() / 2) {
             self.publish(adapter.regs());
         }
+        served
+    }
+
+    /// Returns whether the device has looked at the checksum of the IPv4 header of every frame that the last [`service`](Self::service)
+    /// handed up, and found it right. Never, unless the part is asked to look ([`Variant::rx_checksum`](crate::Variant::rx_checksum)).
+    ///
+    /// # Context
+    /// The owning ithread.
+    #[inline]
+    #[must_use]
+    pub fn vouches(&self) -> bool {
+        self.vouched
+    }
+
+    /// Serves frames one by one, and compares the device's verdicts about each with software's.
+    #[cold]
+    fn harvest_comparing(
+        &mut self,
+        counters: &RxCounters,
+        budget: usize,
+        cache: &mut PoolCache,
+        sink: &mut impl FnMut(PacketBuf),
+    ) -> usize {
+        let mut served = 0;
+        while served < budget {
+            let (mut frame, verdicts) = (None, self.available().map(Verdicts::of_device));
+            if self.harvest(counters, 1, cache, &mut |packet| frame = Some(packet)) == 0 {
+                break;
+            }
+            served += 1;
+            let Some(frame) = frame else { continue };
+            if let Some(device) = verdicts {
+                counters.trial.compare(device, Verdicts::of_software(frame.bytes()));
+            }
+            sink(frame);
+        }
+        self.vouched = false;
         served
     }
 
@@ -207,6 +267,7 @@ impl RxRing {
             // ORDERING: release pairs with the acquire in `Adapter::rx_backlog`: who finds the ring empty knows whose hands are full.
             #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 4096 descriptors")]
             counters.next.store(self.next as u32, Ordering::Release);
+            self.vouched = EXTENDED && pass.doubt == 0 && self.sums == Sums::Believed;
             counters.packets.add(served as u64 - pass.refused);
             counters.octets.add(pass.octets);
             if pass.groups > 0 {
@@ -237,6 +298,8 @@ impl RxRing {
         let descriptors = descriptors.get(self.next..end).unwrap_or_default();
         let maps = self.maps.get_mut(self.next..end).unwrap_or_default();
         let (mut run, mut octets, mut odd) = (0, 0, None);
+        let (vouched, voided) = layout.vouched();
+        let mut doubt = 0;
         for (map, [address, rest]) in maps.iter_mut().zip(descriptors) {
             // ORDERING: acquire pairs with the device's write-back: DD is written after the frame and the length.
             let word = rest.load(Ordering::Acquire);
@@ -263,6 +326,9 @@ impl RxRing {
             rest.store(0, Ordering::Relaxed);
             run += 1;
             octets += length as u64;
+            if EXTENDED {
+                doubt |= word ^ vouched;
+            }
             let _ = packet.set_received(length, from);
             if packet.front().is_some_and(|&[first]| first & 1 != 0) {
                 note_group(&mut packet, pass);
@@ -271,6 +337,7 @@ impl RxRing {
         }
         self.next = if self.next + run < self.maps.len() { self.next + run } else { 0 };
         pass.octets += octets;
+        pass.doubt |= doubt & (vouched | voided);
         (run, odd)
     }
 

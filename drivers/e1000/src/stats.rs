@@ -7,6 +7,7 @@ use ksync::{atomic::AtomicU32, counter::Counter};
 
 use crate::{
     regs::{ALL_ONES, Reg, RegisterIo, Stat},
+    rxsum::TrialCounters,
     variant::Variant,
 };
 
@@ -21,6 +22,8 @@ pub(crate) struct RxCounters {
     pub(crate) crc_errors: Counter,
     pub(crate) length_errors: Counter,
     pub(crate) errors: Counter,
+    /// The device's verdicts about checksums beside software's.
+    pub(crate) trial: TrialCounters,
     /// Received, and still in the ring at the teardown. Written by who tears down, after the ithread.
     pub(crate) unserved: Counter,
     /// The descriptor that is served next, for a view of the ring.

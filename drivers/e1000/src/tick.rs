@@ -227,7 +227,7 @@ impl<R: RegisterIo> Adapter<R> {
         for (number, queue) in (0..).zip(self.queues.iter()) {
             hardware::program_receive_ring(&self.regs, number, queue.rx_place);
         }
-        hardware::program_receive(&self.regs, self.variant, self.queue_count(), &self.moderation);
+        hardware::program_receive(&self.regs, self.variant, (self.queue_count(), self.sums), &self.moderation);
         if self.delivery == Delivery::PerQueue {
             hardware::program_messages(&self.regs, &self.moderation);
         }

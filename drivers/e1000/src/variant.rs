@@ -41,6 +41,8 @@ pub struct Variant {
     pub max_frame: u16,
     /// Receive descriptors as this driver has the part write them.
     pub rx_layout: RxLayout,
+    /// The part is asked for the checksum of IPv4 headers. Not the 8254x, whose receive path would pay for the question.
+    pub rx_checksum: bool,
     /// Queues in each direction, at most.
     pub queues: u8,
     /// Interrupt messages of MSI-X that the part's causes can be spread over: 0, or [`MESSAGES`](crate::regs::MESSAGES).
@@ -59,6 +61,7 @@ const fn pci_8254x(device: u16, name: &'static str) -> Variant {
         dma_stop: DmaStop::Reset,
         max_frame: 1522,
         rx_layout: RxLayout::Legacy,
+        rx_checksum: false,
         queues: 1,
         messages: 0,
     }
@@ -73,6 +76,7 @@ const fn express(device: u16, name: &'static str) -> Variant {
         eerd: EERD_LATER,
         dma_stop: DmaStop::MasterDisable,
         rx_layout: RxLayout::Extended,
+        rx_checksum: true,
         ..pci_8254x(device, name)
     }
 }

@@ -14,7 +14,7 @@ use core::fmt::Display;
 use bus_dma::DmaTag;
 use e1000::{Adapter, Attached, Config, FlowControl, Variant};
 use ifnet::Interface;
-use ksync::atomic::{AtomicU8, Ordering};
+use ksync::atomic::{AtomicBool, AtomicU8, Ordering};
 use pci::PciDevice;
 use pktbuf::PoolCache;
 
@@ -32,20 +32,37 @@ static CLOCK: Clock = Clock;
 /// The flow control that is offered: a place in [`FLOW_CONTROLS`].
 static FLOW_CONTROL: AtomicU8 = AtomicU8::new(3);
 
+static RX_CHECKSUM: AtomicBool = AtomicBool::new(true);
+static VERIFY_CHECKSUMS: AtomicBool = AtomicBool::new(false);
+
 /// In the order of FreeBSD's `hw.em.fc_setting`.
 const FLOW_CONTROLS: [FlowControl; 4] = [FlowControl::Off, FlowControl::Receive, FlowControl::Send, FlowControl::Both];
 
 /// What can be tuned at boot.
-pub(crate) const KNOBS: &[Knob] = &[Knob {
-    name: "hw.em.fc_setting",
-    description: "flow control offered to the other end (0: none, 1: we wait, 2: it waits, 3: both); read at boot",
-    get: || FLOW_CONTROL.load(Ordering::Relaxed).to_string(),
-    access: Access::Tunable(|text| {
-        let number = knobs::number(text, 0, 3)?;
-        FLOW_CONTROL.store(u8::try_from(number).unwrap_or(0), Ordering::Relaxed);
-        Ok(())
-    }),
-}];
+pub(crate) const KNOBS: &[Knob] = &[
+    Knob {
+        name: "hw.em.fc_setting",
+        description: "flow control offered to the other end (0: none, 1: we wait, 2: it waits, 3: both); read at boot",
+        get: || FLOW_CONTROL.load(Ordering::Relaxed).to_string(),
+        access: Access::Tunable(|text| {
+            let number = knobs::number(text, 0, 3)?;
+            FLOW_CONTROL.store(u8::try_from(number).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }),
+    },
+    Knob {
+        name: "hw.em.rxcsum",
+        description: "a card's word is taken for the checksum of IPv4 headers, if it gives it; read at boot",
+        get: || u8::from(RX_CHECKSUM.load(Ordering::Relaxed)).to_string(),
+        access: Access::Tunable(|text| knobs::switch(text).map(|on| RX_CHECKSUM.store(on, Ordering::Relaxed))),
+    },
+    Knob {
+        name: "hw.em.verify_csum",
+        description: "what a card says of checksums is compared with software's, counted and not believed; read at boot",
+        get: || u8::from(VERIFY_CHECKSUMS.load(Ordering::Relaxed)).to_string(),
+        access: Access::Tunable(|text| knobs::switch(text).map(|on| VERIFY_CHECKSUMS.store(on, Ordering::Relaxed))),
+    },
+];
 
 fn flow_control() -> FlowControl {
     FLOW_CONTROLS.get(usize::from(FLOW_CONTROL.load(Ordering::Relaxed))).copied().unwrap_or_default()
@@ -92,12 +109,14 @@ fn attach(
         delivery: wiring.delivery,
         queues: wiring.queues,
         flow_control: flow_control(),
+        rx_checksum: RX_CHECKSUM.load(Ordering::Relaxed),
+        verify_checksums: VERIFY_CHECKSUMS.load(Ordering::Relaxed),
         rx_descriptors: share(defaults.rx_descriptors),
         tx_descriptors: share(defaults.tx_descriptors),
         ..defaults
     };
     if selftest::is_wanted() {
-        let outcome = loop_back(device, root, config.clone());
+        let outcome = loop_back(device, root, Config { verify_checksums: true, ..config.clone() });
         selftest::note(name, outcome);
     }
     let attached = Adapter::attach(Bar::new(window, index), root, pool, config, &CLOCK);

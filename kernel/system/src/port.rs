@@ -279,7 +279,7 @@ impl Forwarder {
                 if found == 0 {
                     break;
                 }
-                pass.receive_ring(batch, IfIndex(port.number));
+                pass.receive_ring(batch, IfIndex(port.number), rx.vouches());
                 sampler.mark(Stage::Decide);
                 pass.finish();
                 sampler.mark(Stage::Send);

@@ -8,7 +8,7 @@
 use core::net::Ipv4Addr;
 
 use fib::Fib;
-use forward::{Judged, Plain, PortAddress, Rewrite};
+use forward::{Judged, Plain, PortAddress, Rewrite, Tables};
 use ifnet::IfIndex;
 use pktbuf::{PacketBatch, PacketBuf};
 use wire::MacAddr;
@@ -23,6 +23,8 @@ const RUN: usize = 32;
 struct Ingress {
     rx: u16,
     address: PortAddress,
+    /// Whether the checksums of all headers are known to be right.
+    vouched: bool,
 }
 
 impl Pass<'_> {
@@ -31,21 +33,22 @@ impl Pass<'_> {
     pub fn receive_all(&mut self, packets: &mut PacketBatch) {
         while let Some(rx) = packets.front().map(PacketBuf::rx_if) {
             let same = packets.iter().take_while(|packet| packet.rx_if() == rx).count();
-            self.receive_first(packets, same, rx);
+            self.receive_first(packets, same, rx, false);
         }
     }
 
     /// The same for a batch of which all frames were received by the interface with index `rx`, as those of one ring are. (Others would
-    /// be counted as that interface's.)
+    /// be counted as that interface's.) `vouched` says that the interface has found the checksum of the IPv4 header of each of them
+    /// right; what goes the long way is looked at all the same.
     #[inline]
-    pub fn receive_ring(&mut self, packets: &mut PacketBatch, rx: IfIndex) {
-        self.receive_first(packets, packets.len(), Some(rx.0));
+    pub fn receive_ring(&mut self, packets: &mut PacketBatch, rx: IfIndex, vouched: bool) {
+        self.receive_first(packets, packets.len(), Some(rx.0), vouched);
     }
 
     /// Takes in the first `frames` of a batch, which one interface received.
     #[inline]
-    fn receive_first(&mut self, packets: &mut PacketBatch, frames: usize, rx: Option<u16>) {
-        let ingress = rx.and_then(|rx| self.ingress(rx));
+    fn receive_first(&mut self, packets: &mut PacketBatch, frames: usize, rx: Option<u16>, vouched: bool) {
+        let ingress = rx.and_then(|rx| self.ingress(rx, vouched));
         let mut left = frames;
         while left > 0 {
             let run = ingress.map_or(0, |ingress| self.forward_run(packets, left, ingress));
@@ -59,9 +62,9 @@ impl Pass<'_> {
     }
 
     #[inline]
-    fn ingress(&self, rx: u16) -> Option<Ingress> {
+    fn ingress(&self, rx: u16, vouched: bool) -> Option<Ingress> {
         let address = PortAddress::new(self.snapshot.tables.interface(IfIndex(rx))?.mac);
-        Some(Ingress { rx, address })
+        Some(Ingress { rx, address, vouched })
     }
 
     /// Forwards the plain packets at the front of `packets`, up to a run or `limit`; returns how many these were.
@@ -80,13 +83,13 @@ impl Pass<'_> {
             return 0;
         }
         let tables = &self.snapshot.tables;
-        let (mut judged, mut count) = (Judged::new(), 0);
+        let mut judged = Judged::new();
         let places = run.plains.get_mut(..limit.min(RUN)).unwrap_or_default();
-        for (packet, place) in packets.iter_with(places) {
-            let Some(plain) = Plain::of(packet, ingress.address, tables, &mut judged) else { break };
-            *place = plain;
-            count += 1;
-        }
+        let count = if ingress.vouched {
+            look_at::<true>(packets, places, ingress.address, tables, &mut judged)
+        } else {
+            look_at::<false>(packets, places, ingress.address, tables, &mut judged)
+        };
         let Some(plains) = run.plains.get_mut(..count) else { return 0 };
         let Some(first) = plains.first_mut() else { return 0 };
         if let Some(source) = &mut self.core.source {
@@ -174,6 +177,25 @@ impl Default for Run {
     fn default() -> Self {
         Self { plains: [Plain::NONE; RUN] }
     }
+}
+
+/// Looks at the packets at the front of a batch, as many as there are places and up to the first that is not plain; returns how many
+/// these were.
+#[inline]
+fn look_at<const VOUCHED: bool>(
+    packets: &PacketBatch,
+    places: &mut [Plain],
+    address: PortAddress,
+    tables: &Tables,
+    judged: &mut Judged,
+) -> usize {
+    let mut count = 0;
+    for (packet, place) in packets.iter_with(places) {
+        let Some(plain) = Plain::of::<VOUCHED>(packet, address, tables, judged) else { break };
+        *place = plain;
+        count += 1;
+    }
+    count
 }
 
 /// Looks up where each packet goes.

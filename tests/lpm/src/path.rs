@@ -94,7 +94,7 @@ fn forward_batch(packets: &mut [PacketBuf; BATCH], tables: &Tables) -> usize {
     let (mut plains, mut destinations) = ([Plain::NONE; BATCH], [Ipv4Addr::UNSPECIFIED; BATCH]);
     let mut judged = Judged::new();
     for ((packet, plain), destination) in packets.iter().zip(&mut plains).zip(&mut destinations) {
-        if let Some(looked) = Plain::of(packet, PORT, tables, &mut judged) {
+        if let Some(looked) = Plain::of::<false>(packet, PORT, tables, &mut judged) {
             (*plain, *destination) = (looked, looked.destination);
         }
     }

@@ -149,6 +149,9 @@ impl Device {
             memory.write(buffer, piece);
             let status = if n == last { RxStatus::DD | RxStatus::EOP } else { RxStatus::DD };
             let errors = if n == last { wired.errors } else { RxErrors::empty() };
+            let (looked, wrong) =
+                if n == last { self.look_at_sums(&wired.octets) } else { (RxStatus::empty(), RxErrors::empty()) };
+            let (status, errors) = (status | looked, errors | wrong);
             let length16 = wired.claimed_length.unwrap_or(u16::try_from(piece.len()).unwrap_or(u16::MAX));
             if self.layout() == RxLayout::Extended {
                 // The hash and what it was made of lie where the address was.

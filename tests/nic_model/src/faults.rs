@@ -39,6 +39,8 @@ pub struct Faults {
     pub late_interrupt: u32,
     /// So many more reads of ICR show a receive cause that has not happened.
     pub spurious_causes: u32,
+    /// What it says about checksums is the contrary of what is so.
+    pub checksum_lies: bool,
     /// MDIC never says ready.
     pub phy_dead: bool,
     /// Nothing comes back through the loop.

@@ -11,6 +11,7 @@
 //! that is in `iommu`.
 
 mod bench;
+mod checksums;
 mod engine;
 mod faults;
 mod iommu;

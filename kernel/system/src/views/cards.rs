@@ -4,7 +4,7 @@
 
 use core::fmt::{self, Write};
 
-use e1000::DeviceRing;
+use e1000::{ChecksumTrial, DeviceRing};
 use machine::irq;
 
 use super::Locked;
@@ -56,6 +56,10 @@ pub(super) fn statistics(out: &mut dyn Write) -> fmt::Result {
         match adapter.flow_control() {
             Some(pause) => writeln!(out, ", flow control {pause}")?,
             None => writeln!(out)?,
+        }
+        let ChecksumTrial { agreed, disagreed, silent } = adapter.checksum_trial();
+        if agreed + disagreed + silent > 0 {
+            writeln!(out, "    checksum verdicts: {agreed} as software's, {disagreed} not, {silent} not given")?;
         }
         for (stat, count) in adapter.hardware_totals().iter().filter(|(_, count)| *count > 0) {
             writeln!(out, "    {:<22} {count:>14}  {}", stat.name(), stat.description())?;

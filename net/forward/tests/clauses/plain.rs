@@ -15,7 +15,7 @@ fn send(frame: &[u8], tables: &Tables) -> Option<(IfIndex, std::net::Ipv4Addr, V
     let port = PortAddress::new(interfaces()[0].mac);
     let mut packet = PacketPool::leak_for_tests(1).alloc()?;
     packet.append(frame)?;
-    let plain = Plain::of(&packet, port, tables, &mut Judged::new())?;
+    let plain = Plain::of::<false>(&packet, port, tables, &mut Judged::new())?;
     let adjacency = tables.adjacency(tables.fib().lookup_index(plain.destination));
     if u32::from(plain.total_len) > adjacency.longest() {
         return None;
@@ -56,7 +56,7 @@ fn a_pair_that_was_judged_good_vouches_for_itself_only() {
     let mut look = |header: &Ipv4Header| {
         let mut packet = PacketPool::leak_for_tests(1).alloc().unwrap();
         packet.append(&frame(header)).unwrap();
-        Plain::of(&packet, port, &tables, &mut judged).is_some()
+        Plain::of::<false>(&packet, port, &tables, &mut judged).is_some()
     };
     let martian = Ipv4Header { source: ip("127.0.0.1"), ..good() };
     assert!(

@@ -177,3 +177,21 @@ fn frames_for_others_and_other_protocols_each_have_their_counter() {
     assert!(bench.ports.iter().all(|port| port.take().is_empty()), "all of these are silent");
     bench.assert_conserved();
 }
+
+#[test]
+fn a_card_that_vouches_for_checksums_is_believed_for_plain_packets_and_for_nothing_else() {
+    let mut wrong = udp(&good(), 1);
+    wrong[24] ^= 1;
+    let mut options = udp(&good(), 2);
+    options[14] = 0x46;
+    let frames = [udp(&good(), 0), wrong.clone(), options];
+    let mut bench = Bench::warm();
+    bench.receive_vouched(EM0, &frames);
+    let out = bench.ports[1].take_ip();
+    assert_eq!(out.len(), 2, "the one with options is judged, and found wrong");
+    // A checksum that was wrong by so much stays so: the next router sees it.
+    assert_eq!((out[0][10].abs_diff(out[1][10]), &out[0][11..20]), (1, &out[1][11..20]));
+    assert_eq!(bench.assert_conserved().fates.dropped(DropReason::Ip4BadChecksum), 1);
+    bench.receive_all(EM0, &[wrong]);
+    assert_eq!(bench.ports[1].take_ip().len(), 0);
+}

@@ -20,6 +20,7 @@ mod forwarding;
 mod gdb;
 mod links;
 mod machines;
+mod offload;
 mod packets;
 mod restart;
 mod selftest;

@@ -74,6 +74,25 @@ fn loss_damage_and_doubles_are_told_apart() {
 }
 
 #[test]
+fn what_the_device_says_of_checksums_is_judged_if_it_is_on_trial() {
+    for (on_trial, lies) in [(false, false), (true, false), (true, true)] {
+        let machine = crate::machine(300);
+        let config = e1000::Config { verify_checksums: on_trial, ..crate::config(3) };
+        let mut bench = machine.attach(&machine.nic(mac(3)), config).unwrap();
+        bench.nic.set_faults(|faults| faults.checksum_lies = lies);
+        let looped = loop_back(&mut bench);
+        if lies {
+            assert!(matches!(looped, Err(LoopbackFault::Checksums(1..))), "{looped:?}");
+        } else {
+            let sums = looped.unwrap().sums;
+            assert_eq!(sums.is_some(), on_trial);
+            assert!(sums.is_none_or(|sums| sums.agreed >= u64::from(LOOPBACK_FRAMES) && sums.silent == 0), "{sums:?}");
+        }
+        bench.detach().unwrap();
+    }
+}
+
+#[test]
 fn a_phy_that_does_not_answer_is_named_where_the_loop_is_its_own() {
     let machine = crate::machine(300);
     if machine.variant.dma_stop == DmaStop::Reset {

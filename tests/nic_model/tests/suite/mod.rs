@@ -3,6 +3,7 @@
 
 mod adversary;
 mod attach;
+mod checksum;
 mod conservation;
 mod flow;
 mod ledger;
