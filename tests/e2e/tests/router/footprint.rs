@@ -5,7 +5,7 @@ use e2e::{Bench, PATIENCE};
 use sluice::{
     footprint::{BootTimes, MemoryUse},
     host::FlowSpec,
-    machine::Machine,
+    machine::{Firmware, Machine},
 };
 
 /// What the whole router may take with two cards, in KiB.
@@ -18,14 +18,24 @@ fn flow(bench: &Bench, packets: u64) -> FlowSpec {
 /// The memory that the router is said to use is all that the firmware gave and that is not free.
 #[test]
 fn a_router_with_64_mib_forwards_and_its_memory_adds_up_to_32_at_most() -> Result<()> {
+    forwards_with_64_mib(Firmware::Bios, 60 * 1024)
+}
+
+/// UEFI keeps some of the memory to itself.
+#[test]
+fn a_router_with_64_mib_started_by_uefi_forwards_as_well() -> Result<()> {
+    forwards_with_64_mib(Firmware::Uefi, 40 * 1024)
+}
+
+fn forwards_with_64_mib(firmware: Firmware, given: u64) -> Result<()> {
     let mut plan = Bench::of(2);
-    plan.machine = Machine { memory: 64, ..plan.machine };
+    plan.machine = Machine { memory: 64, firmware, ..plan.machine };
     let mut bench = plan.boot_warm()?;
     assert_eq!(bench.run_perfectly([flow(&bench, 2000)], PATIENCE)?, 2000);
     let shown = bench.router.command("show memory")?;
     let memory = MemoryUse::read(&shown)?;
     ensure!(memory.used <= LIMIT, "{} KiB are used: {shown}", memory.used);
-    ensure!((60 * 1024..=64 * 1024).contains(&memory.given), "64 MiB were given: {shown}");
+    ensure!((given..=64 * 1024).contains(&memory.given), "64 MiB were given: {shown}");
     ensure!(!shown.contains("in no row"), "{shown}");
     for row in ["kernel, symbols and loader's tables", "heap, reserved", "packet buffers", "stacks", "page tables"] {
         let (_, kib) = memory.rows.iter().find(|(what, _)| what == row).with_context(|| format!("no {row}"))?;

@@ -52,6 +52,22 @@ fn a_machine_without_a_card_that_is_driven_says_which_it_saw() -> Result<()> {
     bench.router.power_off()
 }
 
+/// More processors than the machine's host has by far, and more cards than most machines: every interrupt on a processor of its own.
+#[test]
+fn twenty_four_processors_forward_between_eight_cards() -> Result<()> {
+    let machine = Machine { smp: 24, memory: 1024, ..Machine::default() };
+    let mut bench = Plan { machine, ..Bench::of(8) }.alone().boot_warm()?;
+    ring(&mut bench)?;
+    let shown = bench.router.command("show pcpu")?;
+    ensure!(
+        (0..24).all(|cpu| shown.lines().any(|line| line.split_whitespace().next() == Some(&cpu.to_string()))),
+        "{shown}"
+    );
+    let shown = bench.router.command("show version")?;
+    ensure!(shown.contains("24 CPUs"), "{shown}");
+    bench.finish()
+}
+
 /// Most memory lies above 4 GiB; two nodes with a socket each; em1 is behind a host bridge of its own, which is the second node's.
 ///
 /// Not on q35: QEMU 7.2 raises another interrupt for a card behind its second host bridge than its firmware says.
