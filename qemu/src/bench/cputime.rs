@@ -1,4 +1,4 @@
-//! Host processor time of threads, as Linux accounts for it: [`of_thread`].
+//! Host processor time of threads, as Linux accounts for it: [`of_thread`], [`waited_of_threads`].
 
 use std::{fs, time::Duration};
 
@@ -23,6 +23,16 @@ pub fn of_threads(process: u32, threads: &[u32]) -> Result<Duration> {
     threads.iter().map(|thread| of_thread(process, *thread)).sum()
 }
 
+/// Returns for how long several threads together could have run and had no processor; `None` where the kernel does not say.
+#[must_use]
+pub fn waited_of_threads(process: u32, threads: &[u32]) -> Option<Duration> {
+    let waited = |thread: &u32| {
+        let text = fs::read_to_string(format!("/proc/{process}/task/{thread}/schedstat")).ok()?;
+        scheduled(&text).map(|[_, waited]| waited)
+    };
+    threads.iter().map(waited).sum()
+}
+
 /// Returns the processor time that all threads of a process have used that are alive.
 ///
 /// # Errors
@@ -45,7 +55,7 @@ pub fn own() -> Result<Duration> {
 /// Reads the exact time of the scheduler's statistics, or the coarse one where the kernel has none.
 fn of(folder: &str) -> Result<Duration> {
     if let Some(time) = fs::read_to_string(format!("{folder}/schedstat")).ok().and_then(|text| scheduled(&text)) {
-        return Ok(time);
+        return Ok(time[0]);
     }
     let path = format!("{folder}/stat");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
@@ -53,8 +63,9 @@ fn of(folder: &str) -> Result<Duration> {
 }
 
 /// Reads `schedstat`: nanoseconds on a processor, nanoseconds waiting, slices (Linux, scheduler/sched-stats).
-fn scheduled(text: &str) -> Option<Duration> {
-    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+fn scheduled(text: &str) -> Option<[Duration; 2]> {
+    let mut times = text.split_whitespace().map(|time| time.parse().ok().map(Duration::from_nanos));
+    Some([times.next()??, times.next()??])
 }
 
 /// Reads `stat`: fields 14 and 15 are user and system time in ticks (proc(5)). The second, a name in parentheses, may
@@ -74,7 +85,7 @@ mod tests {
 
     #[test]
     fn both_formats_are_read() {
-        assert_eq!(scheduled("123456 7 8\n"), Some(Duration::from_nanos(123_456)));
+        assert_eq!(scheduled("123456 7 8\n"), Some([123_456, 7].map(Duration::from_nanos)));
         let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 1 0 3 4\n";
         assert_eq!(ticked(stat), Some(Duration::from_secs(3)));
         assert_eq!((scheduled("x"), ticked("7 (a) S 1")), (None, None));
@@ -91,5 +102,6 @@ mod tests {
         assert!(own().unwrap() >= before + Duration::from_millis(20));
         assert!(of_process(process).unwrap() >= own().unwrap());
         assert!(of_thread(process, 0).is_err());
+        assert_eq!(waited_of_threads(process, &[0]), None);
     }
 }

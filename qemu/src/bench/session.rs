@@ -40,6 +40,18 @@ pub struct Measured {
     pub vcpu: Duration,
     /// The processor time of all of QEMU.
     pub qemu: Duration,
+    /// How long the threads that execute the guest's processors wanted a processor of the host and had none, if Linux says.
+    pub waited: Option<Duration>,
+    /// How long it took, times the guest's processors.
+    pub available: Duration,
+}
+
+/// What the threads have had at one moment.
+struct Edge {
+    at: Instant,
+    vcpu: Duration,
+    qemu: Duration,
+    waited: Option<Duration>,
 }
 
 impl Measured {
@@ -47,6 +59,13 @@ impl Measured {
     #[must_use]
     pub fn vcpu_us_per_packet(&self) -> f64 {
         self.vcpu.as_secs_f64() * 1e6 / self.outcome.forwarded().max(1) as f64
+    }
+
+    /// Returns which share of its time a processor of the guest ran, and for which share it had to wait for one of the host's.
+    #[must_use]
+    pub fn vcpu_shares(&self) -> (f64, Option<f64>) {
+        let share = |time: Duration| time.as_secs_f64() / self.available.as_secs_f64().max(1e-9);
+        (share(self.vcpu), self.waited.map(share))
     }
 
     /// Returns microseconds of all of QEMU for each frame forwarded.
@@ -115,8 +134,10 @@ impl Session {
         meanwhile: impl FnOnce(&mut dyn Running) -> T,
     ) -> Result<(Measured, T)> {
         let (process, vcpus) = (self.running.process_id(), self.running.vcpu_threads().to_vec());
-        let spent =
-            || -> Result<[Duration; 2]> { Ok([cputime::of_threads(process, &vcpus)?, cputime::of_process(process)?]) };
+        let spent = || -> Result<Edge> {
+            let (vcpu, qemu) = (cputime::of_threads(process, &vcpus)?, cputime::of_process(process)?);
+            Ok(Edge { at: Instant::now(), vcpu, qemu, waited: cputime::waited_of_threads(process, &vcpus) })
+        };
         let Self { name, running, generator } = self;
         let mut edges = Vec::new();
         let mut watch = |moment| match moment {
@@ -134,8 +155,14 @@ impl Session {
         let outcome = outcome.map_err(|_| anyhow!("the generator panicked"))?;
         let outcome = outcome.with_context(|| format!("{} fails", self.name))?;
         let [begin, end] = <[_; 2]>::try_from(edges).ok().context("a run has two ends")?;
-        let ([vcpu, qemu], [vcpu_end, qemu_end]) = (begin?, end?);
-        let measured = Measured { outcome, vcpu: vcpu_end.saturating_sub(vcpu), qemu: qemu_end.saturating_sub(qemu) };
+        let (begin, end) = (begin?, end?);
+        let measured = Measured {
+            outcome,
+            vcpu: end.vcpu.saturating_sub(begin.vcpu),
+            qemu: end.qemu.saturating_sub(begin.qemu),
+            waited: end.waited.zip(begin.waited).map(|(end, begin)| end.saturating_sub(begin)),
+            available: (end.at - begin.at) * u32::try_from(vcpus.len()).unwrap_or(1),
+        };
         Ok((measured, other))
     }
 

@@ -52,6 +52,8 @@ const LAYOUTS: &[Layout] = &[
             ("console_ms", "console ms", 1.0),
             ("arp_ms", "ARP ms", 1.0),
             ("vcpu_us_per_packet", "vCPU us", 1.0),
+            ("vcpu_runs", "vCPU runs", 1.0),
+            ("vcpu_waits", "waits", 1.0),
             ("generator_cpu", "gen. CPU", 1.0),
         ],
     },

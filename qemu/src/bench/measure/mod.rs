@@ -101,6 +101,9 @@ fn add_measured(record: &mut Record, measured: &Measured) {
     record.add("rate_pps", outcome.rate());
     record.add("vcpu_us_per_packet", measured.vcpu_us_per_packet());
     record.add("qemu_us_per_packet", measured.qemu_us_per_packet());
+    let (runs, waits) = measured.vcpu_shares();
+    record.add("vcpu_runs", runs);
+    waits.into_iter().for_each(|waits| record.add("vcpu_waits", waits));
     record.add("lost_frames", outcome.lost() as f64);
     record.add("reordered_frames", outcome.reordered() as f64);
     if outcome.streams.len() > 1 {
