@@ -12,7 +12,7 @@ use ksync::{
     atomic::{AtomicBool, AtomicU8, AtomicU32},
     counter::{Counter, SharedCounter},
 };
-use pktbuf::{FRAME_STRIDE, PacketPool};
+use pktbuf::PacketPool;
 use wire::MacAddr;
 
 use crate::{
@@ -47,7 +47,7 @@ pub(crate) struct Tags {
 }
 
 impl Tags {
-    fn new(parent: &DmaTag, config: &Config) -> Result<Self, DmaError> {
+    fn new(parent: &DmaTag, pool: &PacketPool, config: &Config) -> Result<Self, DmaError> {
         // The parts address 64 bits; bases of rings are 16-octet aligned (13.4.25), cache lines do better.
         let port = parent.child(&config.name, Constraints::ANY)?;
         let ring = |kind: &str, descriptors: u16| {
@@ -59,7 +59,7 @@ impl Tags {
         };
         let children = [
             buffers("rx buffers", BUFFER)?,
-            buffers("tx buffers", FRAME_STRIDE)?,
+            buffers("tx buffers", pool.buffer_size().stride())?,
             ring("rx ring", config.rx_descriptors)?,
             ring("tx ring", config.tx_descriptors)?,
         ];
@@ -131,7 +131,7 @@ impl<R: RegisterIo> Adapter<R> {
         hardware::reset(&regs, delay, config.variant)?;
         let flow_control = config.flow_control;
         let mac = eeprom::station_address(&regs, delay, config.variant.eerd)?;
-        let tags = Tags::new(parent, &config).map_err(|_| Error::NoDmaMemory)?;
+        let tags = Tags::new(parent, pool, &config).map_err(|_| Error::NoDmaMemory)?;
         let mut buildings: Vec<Building> = (0..config.queues).map(|_| Building::default()).collect();
         let built = buildings.iter_mut().try_for_each(|building| building.build(&tags, pool, &config));
         if let Err(error) = built.and_then(|()| hardware::set_link_up(&regs)) {

@@ -7,7 +7,7 @@
 //!
 //! - [`SpinLock`]: the only lock; interrupts are off on this CPU while it is held.
 //! - [`rcu`]: immutable snapshots (routes, interfaces) that the data path reads without a lock.
-//! - [`Homing`]: the owner of a thing that goes home when it is dropped.
+//! - [`Homing`]: the owner of a thing that goes home when it is dropped. [`AtLeast`]: memory of a known least length.
 //! - [`Once`], [`CachePadded`], [`counter`], [`time`], [`cpu`], [`irq`]: the small parts.
 //! - [`model`] (hosts only): one scenario runner for loom, for shuttle and for plain threads.
 
@@ -17,6 +17,7 @@ extern crate alloc;
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+mod at_least;
 pub mod atomic;
 pub mod contended;
 pub mod counter;
@@ -31,6 +32,7 @@ pub mod rcu;
 mod spinlock;
 pub mod time;
 
+pub use at_least::AtLeast;
 pub use homing::{Home, Homing};
 pub use once::Once;
 pub use padded::CachePadded;

@@ -13,7 +13,7 @@ use machine::{
     memory::PhysMemory,
     time,
 };
-use pktbuf::{FRAME_STRIDE, PacketPool};
+use pktbuf::{BufferSize, PacketPool};
 use router::{Router, RouterError, Worker, WorkerConfig};
 use shutdown::Flushed;
 
@@ -60,13 +60,14 @@ impl core::fmt::Display for NetError {
 
 /// Makes the packet pool and the router, once.
 pub(crate) fn init(cards: usize, cpus: usize) -> Result<&'static Router, NetError> {
-    let wanted = (FRAMES_BASE + FRAMES_PER_CARD * cards) * FRAME_STRIDE;
+    let size = BufferSize::default();
+    let wanted = (FRAMES_BASE + FRAMES_PER_CARD * cards) * size.stride();
     let allowed = frame::usage().free * PHYSICAL_FRAME / SHARE;
-    let request = RunRequest::octets(wanted.min(allowed).max(FRAME_STRIDE));
+    let request = RunRequest::octets(wanted.min(allowed).max(size.stride()));
     let memory = PhysMemory::allocate_uncleared(&request).map_err(|_| NetError::NoMemory)?;
     let start = memory.phys();
-    let pool = POOL.call_once(|| PacketPool::new(memory.into_static()));
-    log::info!("pktbuf: {} buffers, {} KiB at {start:#x}", pool.total(), pool.total() * FRAME_STRIDE / 1024);
+    let pool = POOL.call_once(|| PacketPool::new(memory.into_static(), size));
+    log::info!("pktbuf: {} buffers, {} KiB at {start:#x}", pool.total(), pool.total() * size.stride() / 1024);
     let router = Router::new(&DOMAIN, ArpConfig::default(), cpus)?;
     Ok(ROUTER.call_once(|| router))
 }

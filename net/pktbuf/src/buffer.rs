@@ -3,15 +3,15 @@
 //! Key type: [`PacketBuf`]. Runs in any context; no method parks, allocates or logs.
 //!
 //! Promise to `bus_dma` (its `unsafe impl DmaBuffer for PacketBuf` relies on this paragraph): the handle alone reaches a
-//! [`Frame`], and the frame alone a `&'static mut [u8; N]` into the region the pool was given. The storage keeps its address for
+//! [`Frame`], and the frame alone a `&'static mut [u8]` (in an `AtLeast`) into the region the pool was given. The storage keeps its address for
 //! the whole life of the handle, however often the handle is moved, and nobody else reaches it until the handle is dropped or
 //! recycled. The window ([`PacketBuf::window`]) lies within the storage at all times.
 
 use core::{fmt, ptr::NonNull};
 
-use ksync::{Home, Homing};
+use ksync::{AtLeast, Home, Homing};
 
-use crate::{FRAME_STRIDE, HEADROOM, PacketPool, Storage};
+use crate::{BufferSize, HEADROOM, PacketPool};
 
 /// Where a packet came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,14 +49,20 @@ pub(crate) struct Frame {
     about: About,
     /// The pool it goes home to; set when it first leaves.
     pool: Option<&'static PacketPool>,
-    storage: &'static mut Storage,
+    storage: Storage,
 }
+
+/// Octets of the smallest storage there is. Headers lie within the first so many, except in a window that somebody has moved far.
+const LEAST_STORAGE: usize = BufferSize::K2.stride();
+
+/// The storage of one frame.
+pub(crate) type Storage = AtLeast<LEAST_STORAGE>;
 
 /// What is known about a packet, in one machine word.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(8))]
 struct About {
-    /// Start of the window; `offset + len <= FRAME_STRIDE` at all times.
+    /// Start of the window; `offset + len` is no more than the storage has, at all times.
     offset: u16,
     len: u16,
     from: Arrival,
@@ -88,7 +94,7 @@ const _: () = assert!(size_of::<Frame>() == 64 && size_of::<About>() == 8);
 const FRESH: About = About { offset: narrow(HEADROOM), len: 0, from: Arrival::NOWHERE };
 
 impl Frame {
-    pub(crate) const fn new(storage: &'static mut Storage) -> Self {
+    pub(crate) const fn new(storage: Storage) -> Self {
         Self { about: FRESH, pool: None, storage }
     }
 
@@ -98,8 +104,8 @@ impl Frame {
     }
 
     /// The storage, for the tripwire: nobody owns the frame.
-    pub(crate) const fn storage(&mut self) -> &mut Storage {
-        self.storage
+    pub(crate) fn storage(&mut self) -> &mut [u8] {
+        &mut self.storage
     }
 }
 
@@ -160,7 +166,15 @@ impl PacketBuf {
         if usize::from(len) < N {
             return None;
         }
-        self.frame.storage.get(usize::from(offset)..)?.first_chunk()
+        let Some(near) = self.frame.storage.first().get(usize::from(offset)..).and_then(<[u8]>::first_chunk) else {
+            return self.front_far_behind();
+        };
+        Some(near)
+    }
+
+    #[cold]
+    fn front_far_behind<const N: usize>(&self) -> Option<&[u8; N]> {
+        self.bytes().first_chunk()
     }
 
     /// Returns the first `N` octets of the window for writing; `None` if it is shorter.
@@ -170,7 +184,16 @@ impl PacketBuf {
         if usize::from(len) < N {
             return None;
         }
-        self.frame.storage.get_mut(usize::from(offset)..)?.first_chunk_mut()
+        // Asked first, since a borrow that is returned cannot be given up again.
+        if usize::from(offset) + N > LEAST_STORAGE {
+            return self.front_far_behind_mut();
+        }
+        self.frame.storage.first_mut().get_mut(usize::from(offset)..)?.first_chunk_mut()
+    }
+
+    #[cold]
+    fn front_far_behind_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        self.bytes_mut().first_chunk_mut()
     }
 
     /// Returns the octets of the window for writing.
@@ -208,7 +231,7 @@ impl PacketBuf {
     /// Returns the octets of storage behind the window.
     #[inline]
     pub fn tailroom(&self) -> usize {
-        FRAME_STRIDE - usize::from(self.frame.about.offset) - usize::from(self.frame.about.len)
+        self.frame.storage.len() - usize::from(self.frame.about.offset) - usize::from(self.frame.about.len)
     }
 
     /// Widens the window by `n` octets at the front and returns those, stale: the caller writes all of them.
@@ -253,11 +276,17 @@ impl PacketBuf {
         }
     }
 
+    /// Returns whether the storage has `octets` octets. Where the compiler knows that the smallest one has, it asks nothing.
+    #[inline]
+    fn reaches(&self, octets: usize) -> bool {
+        octets <= LEAST_STORAGE || octets <= self.frame.storage.len()
+    }
+
     /// Puts the window at `offset` octets into the storage, `len` octets long. The contents are whatever the storage
-    /// holds. `None`, and no change, if it does not fit in [`FRAME_STRIDE`].
+    /// holds. `None`, and no change, if it does not fit in the storage.
     #[inline]
     pub fn set_window(&mut self, offset: usize, len: usize) -> Option<()> {
-        if offset.checked_add(len)? > FRAME_STRIDE {
+        if !self.reaches(offset.checked_add(len)?) {
             return None;
         }
         self.frame.about.offset = narrow(offset);
@@ -269,7 +298,7 @@ impl PacketBuf {
     /// many do not fit.
     #[inline]
     pub fn set_received(&mut self, len: usize, from: Arrival) -> Option<()> {
-        if len > FRAME_STRIDE - HEADROOM {
+        if !self.reaches(HEADROOM.checked_add(len)?) {
             return None;
         }
         self.frame.about = About { offset: narrow(HEADROOM), len: narrow(len), from };
@@ -339,10 +368,10 @@ impl fmt::Debug for PacketBuf {
     }
 }
 
-/// Narrows a number of octets, which is at most `FRAME_STRIDE` wherever this is called.
+/// Narrows a number of octets, which is no more than a storage has wherever this is called.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "FRAME_STRIDE fits in u16, asserted in lib.rs")]
+#[expect(clippy::cast_possible_truncation, reason = "every storage's length fits in u16, asserted in size.rs")]
 const fn narrow(octets: usize) -> u16 {
-    debug_assert!(octets <= FRAME_STRIDE);
+    debug_assert!(octets <= u16::MAX as usize);
     octets as u16
 }

@@ -1,6 +1,6 @@
 //! Packet buffers: a preallocated pool, owned buffers, per-thread caches.
 //!
-//! A [`PacketPool`] carves one contiguous region into frames at boot and never allocates again. A [`PacketBuf`] is the
+//! A [`PacketPool`] carves one contiguous region into frames of one [`BufferSize`] at boot and never allocates again. A [`PacketBuf`] is the
 //! one owner of one frame: it is moved, never cloned, and goes home when it is dropped. A [`PoolCache`] belongs to one
 //! thread and makes `alloc` and `recycle` a matter of a few instructions; it trades with the pool in bulk. A
 //! [`PacketBatch`] is the bounded queue in which packets travel together to one interface.
@@ -21,27 +21,19 @@ mod batch;
 mod buffer;
 mod cache;
 mod pool;
+mod size;
 mod tripwire;
 
 pub use batch::{BATCH_CAPACITY, Drain, PacketBatch};
 pub use buffer::{Arrival, LinkCast, Origin, PacketBuf};
 pub use cache::PoolCache;
 pub use pool::{Census, MAX_CACHES, PacketPool};
+pub use size::BufferSize;
 pub use tripwire::{Armed, Disturbed, TripwireReport};
-
-/// Octets of storage of one frame: 36 cache lines, so that frames of an aligned region never share one.
-pub const FRAME_STRIDE: usize = 2304;
 
 /// Octets in front of a fresh buffer's window: room for link headers that are prepended later.
 pub const HEADROOM: usize = 128;
 
-/// Octets behind the headroom: a 2048-octet receive buffer fits, with room for padding behind it.
-pub const DATA_ROOM: usize = FRAME_STRIDE - HEADROOM;
-
-/// The storage of one frame. Handed around as `&'static mut`, which is one machine word.
-pub(crate) type Storage = [u8; FRAME_STRIDE];
-
-const _: () = assert!(FRAME_STRIDE.is_multiple_of(64) && HEADROOM.is_multiple_of(64));
+const _: () = assert!(HEADROOM.is_multiple_of(64));
 const _: () =
     assert!(size_of::<PacketBuf>() == size_of::<usize>() && size_of::<Option<PacketBuf>>() == size_of::<usize>());
-const _: () = assert!(FRAME_STRIDE <= u16::MAX as usize);

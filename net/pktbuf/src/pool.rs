@@ -11,7 +11,10 @@ use ksync::{
     counter::SharedCounter,
 };
 
-use crate::{FRAME_STRIDE, PacketBuf, buffer::Frame};
+use crate::{
+    BufferSize, PacketBuf,
+    buffer::{Frame, Storage},
+};
 
 /// Caches that can be known to the census at the same time. A cache beyond that holds nothing and passes through.
 pub const MAX_CACHES: usize = 128;
@@ -55,6 +58,7 @@ pub(crate) struct CacheSlot {
 #[derive(Debug)]
 pub struct PacketPool {
     total: usize,
+    size: BufferSize,
     /// Protects: the list of free frames; held across: one transfer.
     pub(crate) free: SpinLock<FreeList>,
     slots: Vec<ksync::CachePadded<CacheSlot>>,
@@ -62,17 +66,17 @@ pub struct PacketPool {
 }
 
 impl PacketPool {
-    /// Carves `region` into frames of [`FRAME_STRIDE`] octets; what is left over at either end stays unused.
+    /// Carves `region` into frames for buffers of `size`; what is left over at either end stays unused.
     ///
     /// Frames start at cache lines. The pool wants `'static` life: the caller leaks it or puts it in a `static`.
     ///
     /// # Context
     /// Boot: allocates the lists, and a cache line for each frame, for ever.
-    pub fn new(region: &'static mut [u8]) -> Self {
+    pub fn new(region: &'static mut [u8], size: BufferSize) -> Self {
         let skip = region.as_ptr().align_offset(64).min(region.len());
         let (_, aligned) = region.split_at_mut(skip);
-        let (frames, _) = aligned.as_chunks_mut::<FRAME_STRIDE>();
-        let about: &'static mut [Frame] = Vec::leak(frames.iter_mut().map(Frame::new).collect());
+        let frames = aligned.chunks_exact_mut(size.stride());
+        let about: &'static mut [Frame] = Vec::leak(frames.filter_map(Storage::new).map(Frame::new).collect());
         let mut list = Vec::with_capacity(about.len());
         // Reversed, so that the first frame handed out is the first of the region.
         list.extend(about.iter_mut().rev());
@@ -80,18 +84,24 @@ impl PacketPool {
         let total = list.len();
         Self {
             total,
+            size,
             free: SpinLock::new(FreeList { frames: list, low_water: total, departures: 0 }),
             slots: (0..MAX_CACHES).map(|_| slot()).collect(),
             exhausted: SharedCounter::new(),
         }
     }
 
-    /// Makes a pool of `frames` frames on the heap and leaks it. For hosts and tests.
+    /// Makes a pool of `frames` frames of the usual size on the heap and leaks it. For hosts and tests.
     pub fn leak_for_tests(frames: usize) -> &'static Self {
-        let region = Box::leak(vec![0_u8; frames * FRAME_STRIDE + 63].into_boxed_slice());
+        Self::leak_sized_for_tests(frames, BufferSize::default())
+    }
+
+    /// Makes a pool of `frames` frames for buffers of `size` on the heap and leaks it. For hosts and tests.
+    pub fn leak_sized_for_tests(frames: usize, size: BufferSize) -> &'static Self {
+        let octets = frames * size.stride();
+        let region = Box::leak(vec![0_u8; octets + 63].into_boxed_slice());
         let skip = region.as_ptr().align_offset(64);
-        let region = &mut region[skip..skip + frames * FRAME_STRIDE];
-        Box::leak(Box::new(Self::new(region)))
+        Box::leak(Box::new(Self::new(&mut region[skip..skip + octets], size)))
     }
 
     /// Takes one frame as a fresh buffer, or `None` (counted) if all are in use.
@@ -117,6 +127,12 @@ impl PacketPool {
     #[inline]
     pub fn total(&self) -> usize {
         self.total
+    }
+
+    /// Returns how much a device may receive into each buffer.
+    #[inline]
+    pub fn buffer_size(&self) -> BufferSize {
+        self.size
     }
 
     /// Returns the frames on the free list (without those in caches).

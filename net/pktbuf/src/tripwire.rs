@@ -3,12 +3,12 @@
 //! Key type: [`TripwireReport`]. Free frames are filled with a pattern when all DMA has been stopped, and looked at
 //! again later. Used by the shutdown thread; holds the pool's lock for one frame at a time.
 
-use crate::{FRAME_STRIDE, PacketPool, Storage};
+use crate::{BufferSize, PacketPool};
 
 /// What a free frame is filled with. Not zero and not all ones, which is what dead memory and dead devices read as.
 const PATTERN: u8 = 0xd7;
-/// A frame as it is when nobody has touched it.
-const PATTERNED: Storage = [PATTERN; FRAME_STRIDE];
+/// As many octets as the smallest frame has, as they are when nobody has touched them.
+const PATTERNED: [u8; BufferSize::K2.stride()] = [PATTERN; BufferSize::K2.stride()];
 
 /// The answer of a tripwire that nobody disturbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +63,8 @@ impl PacketPool {
         let mut report = TripwireReport { checked: 0, damaged: 0 };
         self.visit_free(|frame| {
             report.checked += 1;
-            // Whole frames are compared at once; only a damaged one is looked at octet by octet.
-            if *frame == PATTERNED {
+            // Long pieces are compared at once; only a damaged frame is looked at octet by octet.
+            if frame.chunks(PATTERNED.len()).all(|piece| PATTERNED.starts_with(piece)) {
                 return;
             }
             report.damaged += 1;
@@ -76,7 +76,7 @@ impl PacketPool {
         if self.armed() == witness { Ok(report) } else { Err(Disturbed) }
     }
 
-    fn visit_free(&self, mut visit: impl FnMut(&mut Storage)) {
+    fn visit_free(&self, mut visit: impl FnMut(&mut [u8])) {
         for index in 0..self.total() {
             let mut free = self.free.lock();
             let Some(frame) = free.frames.get_mut(index) else { break };
@@ -99,19 +99,23 @@ mod tests {
     }
 
     #[test]
-    fn a_write_into_a_free_frame_is_found() {
-        let pool = PacketPool::leak_for_tests(5);
-        let witness = pool.arm_tripwire();
-        // Stands for a device that writes into memory it has lost.
-        if let Some(frame) = pool.free.lock().frames.get_mut(3) {
-            let storage = frame.storage();
-            (storage[7], storage[2303]) = (1, 0);
+    fn a_write_into_a_free_frame_is_found_wherever_it_is() {
+        for size in BufferSize::ALL {
+            let pool = PacketPool::leak_sized_for_tests(5, size);
+            for place in [7, size.stride() / 2, size.stride() - 1] {
+                let witness = pool.arm_tripwire();
+                // Stands for a device that writes into memory it has lost.
+                let at = pool.free.lock().frames.get_mut(3).map(|frame| {
+                    let storage = frame.storage();
+                    (storage[place], storage[size.stride() - 1]) = (1, 0);
+                    storage[place..].as_ptr()
+                });
+                let mut told = Vec::new();
+                let report = pool.check_tripwire(witness, |at, octets| told.push((at, octets)));
+                assert_eq!(report, Ok(TripwireReport { checked: 5, damaged: 1 }));
+                assert_eq!(told, [(at.unwrap(), 1 + usize::from(place != size.stride() - 1))]);
+            }
         }
-        let mut told = Vec::new();
-        let report = pool.check_tripwire(witness, |at, octets| told.push((at, octets)));
-        assert_eq!(report, Ok(TripwireReport { checked: 5, damaged: 1 }));
-        let at = pool.free.lock().frames.get_mut(3).map(|frame| frame.storage()[7..].as_ptr());
-        assert_eq!(told, [(at.unwrap(), 2)]);
     }
 
     #[test]

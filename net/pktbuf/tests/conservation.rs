@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, sync::mpsc, thread};
 
-use pktbuf::{PacketBatch, PacketBuf, PacketPool, PoolCache};
+use pktbuf::{BufferSize, PacketBatch, PacketBuf, PacketPool, PoolCache};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::PutBack),
         1 => (0_usize..3).prop_map(Op::Flush),
         1 => (0_usize..3, 0_usize..9).prop_map(|(c, n)| Op::Replace(c, n)),
-        2 => (any, 0_usize..2400).prop_map(|(i, n)| Op::Resize(i, n)),
+        2 => (any, 0_usize..17_000).prop_map(|(i, n)| Op::Resize(i, n)),
     ]
 }
 
@@ -111,9 +111,10 @@ proptest! {
     #[test]
     fn every_frame_is_somewhere_once_under_random_operations(
         frames in 0_usize..40,
+        size in proptest::sample::select(&BufferSize::ALL),
         ops in proptest::collection::vec(op(), 0..300),
     ) {
-        let pool = PacketPool::leak_for_tests(frames);
+        let pool = PacketPool::leak_sized_for_tests(frames, size);
         let caches = [0, 1, 8].map(|capacity| PoolCache::new(pool, capacity)).into();
         let mut world = World { pool, caches, owned: Vec::new(), batch: PacketBatch::new() };
         for op in &ops {
@@ -231,18 +232,24 @@ fn a_cache_beyond_the_census_limit_passes_through() {
 
 #[test]
 fn a_region_too_small_for_a_frame_makes_an_empty_pool() {
-    for octets in [0, 1, 63, 64, pktbuf::FRAME_STRIDE - 1] {
-        let pool = Box::leak(Box::new(PacketPool::new(vec![0; octets].leak())));
-        assert_eq!(pool.total(), 0);
-        assert!(pool.alloc().is_none());
+    for size in BufferSize::ALL {
+        for octets in [0, 1, 63, 64, size.stride() - 1] {
+            let pool = Box::leak(Box::new(PacketPool::new(vec![0; octets].leak(), size)));
+            assert_eq!(pool.total(), 0);
+            assert!(pool.alloc().is_none());
+        }
     }
 }
 
 #[test]
 fn frames_start_at_cache_lines_wherever_the_region_starts() {
-    let region = vec![0; 5 * pktbuf::FRAME_STRIDE].leak();
-    let pool = Box::leak(Box::new(PacketPool::new(&mut region[1..])));
-    assert!(pool.total() >= 4);
-    let buf = pool.alloc().unwrap();
-    assert_eq!(buf.bytes().as_ptr().addr() % 64, 0);
+    for size in BufferSize::ALL {
+        let region = vec![0; 5 * size.stride()].leak();
+        let pool = Box::leak(Box::new(PacketPool::new(&mut region[1..], size)));
+        assert!(pool.total() >= 4);
+        let all: Vec<_> = std::iter::from_fn(|| pool.alloc()).collect();
+        let starts: Vec<_> = all.iter().map(|buf| buf.bytes().as_ptr().addr()).collect();
+        assert!(starts.iter().all(|start| start % 64 == 0));
+        assert!(starts.windows(2).all(|pair| pair[1] - pair[0] == size.stride()), "frames overlap or leave gaps");
+    }
 }

@@ -3,11 +3,11 @@
 // Loom's locks work inside a model only.
 #![cfg(not(any(loom, shuttle)))]
 
-use pktbuf::{DATA_ROOM, FRAME_STRIDE, HEADROOM, LinkCast, Origin, PacketBuf, PacketPool};
+use pktbuf::{Arrival, BufferSize, HEADROOM, LinkCast, Origin, PacketBuf, PacketPool};
 use proptest::prelude::*;
 
-fn fresh() -> PacketBuf {
-    PacketPool::leak_for_tests(1).alloc().unwrap()
+fn fresh(size: BufferSize) -> PacketBuf {
+    PacketPool::leak_sized_for_tests(1, size).alloc().unwrap()
 }
 
 #[derive(Clone, Debug)]
@@ -17,18 +17,20 @@ enum Op {
     TrimFront(usize),
     Truncate(usize),
     SetWindow(usize, usize),
+    SetReceived(usize),
     Fill(u8),
     Reset,
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let n = prop_oneof![0_usize..64, 0_usize..3000, Just(usize::MAX)];
+    let n = prop_oneof![0_usize..64, 0_usize..3000, 0_usize..20_000, Just(usize::MAX)];
     prop_oneof![
         (n.clone(), any::<u8>()).prop_map(|(n, b)| Op::Prepend(n, b)),
         (n.clone(), any::<u8>()).prop_map(|(n, b)| Op::Extend(n, b)),
         n.clone().prop_map(Op::TrimFront),
         n.clone().prop_map(Op::Truncate),
-        (n.clone(), n).prop_map(|(o, l)| Op::SetWindow(o, l)),
+        (n.clone(), n.clone()).prop_map(|(o, l)| Op::SetWindow(o, l)),
+        n.prop_map(Op::SetReceived),
         any::<u8>().prop_map(Op::Fill),
         Just(Op::Reset),
     ]
@@ -36,9 +38,13 @@ fn op() -> impl Strategy<Value = Op> {
 
 proptest! {
     #[test]
-    fn the_window_moves_over_the_storage_as_over_a_plain_array(ops in proptest::collection::vec(op(), 0..60)) {
-        let mut buf = fresh();
-        let mut storage = vec![0_u8; FRAME_STRIDE];
+    fn the_window_moves_over_the_storage_as_over_a_plain_array(
+        size in proptest::sample::select(&BufferSize::ALL),
+        ops in proptest::collection::vec(op(), 0..60),
+    ) {
+        let stride = size.stride();
+        let mut buf = fresh(size);
+        let mut storage = vec![0_u8; stride];
         let (mut start, mut end) = (HEADROOM, HEADROOM);
         for op in ops {
             match op {
@@ -54,7 +60,7 @@ proptest! {
                 }
                 Op::Extend(n, octet) => {
                     let added = buf.extend(n);
-                    prop_assert_eq!(added.is_some(), n <= FRAME_STRIDE - end);
+                    prop_assert_eq!(added.is_some(), n <= stride - end);
                     if let Some(added) = added {
                         prop_assert!(added.len() == n && added.iter().all(|&o| o == 0), "stale octets leak");
                         added.fill(octet);
@@ -71,10 +77,18 @@ proptest! {
                     end = start + n.min(end - start);
                 }
                 Op::SetWindow(offset, len) => {
-                    let fits = offset.checked_add(len).is_some_and(|end| end <= FRAME_STRIDE);
+                    let fits = offset.checked_add(len).is_some_and(|end| end <= stride);
                     prop_assert_eq!(buf.set_window(offset, len).is_some(), fits);
                     if fits {
                         (start, end) = (offset, offset + len);
+                    }
+                }
+                Op::SetReceived(len) => {
+                    let fits = len <= stride - HEADROOM;
+                    let from = Arrival::interface(5, LinkCast::Unicast);
+                    prop_assert_eq!(buf.set_received(len, from).is_some(), fits);
+                    if fits {
+                        (start, end) = (HEADROOM, HEADROOM + len);
                     }
                 }
                 Op::Fill(octet) => {
@@ -87,8 +101,12 @@ proptest! {
                 }
             }
             prop_assert_eq!(buf.bytes(), &storage[start..end]);
+            let window = buf.window();
+            prop_assert_eq!(window, (buf.bytes_mut().as_mut_ptr(), end - start));
+            prop_assert_eq!(buf.front().copied(), storage[start..end].first_chunk::<14>().copied());
+            prop_assert_eq!(buf.front_mut().copied(), storage[start..end].first_chunk::<34>().copied());
             prop_assert_eq!(buf.bytes_mut().len(), end - start);
-            prop_assert_eq!((buf.headroom(), buf.len(), buf.tailroom()), (start, end - start, FRAME_STRIDE - end));
+            prop_assert_eq!((buf.headroom(), buf.len(), buf.tailroom()), (start, end - start, stride - end));
             prop_assert_eq!(buf.is_empty(), start == end);
         }
     }
@@ -96,9 +114,13 @@ proptest! {
 
 #[test]
 fn a_fresh_buffer_is_empty_behind_its_headroom() {
-    let buf = fresh();
-    assert_eq!((buf.headroom(), buf.len(), buf.tailroom()), (HEADROOM, 0, DATA_ROOM));
-    assert_eq!((buf.rx_if(), buf.origin(), buf.link_cast()), (None, Origin::Local, LinkCast::Unicast));
+    for size in BufferSize::ALL {
+        let buf = fresh(size);
+        assert_eq!((buf.headroom(), buf.len(), buf.tailroom()), (HEADROOM, 0, size.stride() - HEADROOM));
+        assert!(buf.tailroom() > size.octets());
+        assert_eq!((buf.rx_if(), buf.origin(), buf.link_cast()), (None, Origin::Local, LinkCast::Unicast));
+        assert_eq!(buf.pool().map(PacketPool::buffer_size), Some(size));
+    }
 }
 
 #[test]
@@ -116,7 +138,7 @@ fn a_frame_that_is_used_again_carries_no_description_of_its_last_packet() {
 
 #[test]
 fn the_storage_keeps_its_address_while_the_handle_moves() {
-    let buf = fresh();
+    let buf = fresh(BufferSize::K4);
     let before = buf.bytes().as_ptr();
     let moved = std::hint::black_box([Box::new(Some(buf))]);
     let after = moved[0].as_ref().as_ref().unwrap().bytes().as_ptr();
@@ -125,11 +147,23 @@ fn the_storage_keeps_its_address_while_the_handle_moves() {
 
 #[test]
 fn the_whole_storage_is_usable_and_not_one_octet_more() {
-    let mut buf = fresh();
-    assert!(buf.prepend(HEADROOM).is_some() && buf.prepend(1).is_none());
-    assert!(buf.extend(DATA_ROOM).is_some() && buf.extend(1).is_none());
-    assert_eq!(buf.len(), FRAME_STRIDE);
-    assert!(buf.append(&[]).is_some() && buf.append(&[0]).is_none());
-    assert_eq!(buf.trim_front(usize::MAX), FRAME_STRIDE);
-    assert_eq!((buf.headroom(), buf.tailroom()), (FRAME_STRIDE, 0));
+    for size in BufferSize::ALL {
+        let stride = size.stride();
+        let mut buf = fresh(size);
+        assert!(buf.prepend(HEADROOM).is_some() && buf.prepend(1).is_none());
+        assert!(buf.extend(stride - HEADROOM).is_some() && buf.extend(1).is_none());
+        assert_eq!(buf.len(), stride);
+        assert!(buf.append(&[]).is_some() && buf.append(&[0]).is_none());
+        assert_eq!(buf.trim_front(usize::MAX), stride);
+        assert_eq!((buf.headroom(), buf.tailroom()), (stride, 0));
+    }
+}
+
+#[test]
+fn a_frame_gets_the_smallest_buffer_that_takes_it() {
+    let sizes = [0, 1518, 2048, 2049, 4096, 4097, 8192, 8193, 9018, 16_384, 16_385].map(BufferSize::holding);
+    let [k2, k4, k8, k16] = BufferSize::ALL.map(Some);
+    assert_eq!(sizes, [k2, k2, k2, k4, k4, k8, k8, k16, k16, k16, None]);
+    assert_eq!(BufferSize::ALL.map(BufferSize::octets), [2048, 4096, 8192, 16_384]);
+    assert_eq!(BufferSize::default().stride(), 2304, "the usual buffer has grown");
 }

@@ -9,7 +9,7 @@ use bus_dma::{
     Bidirectional, BouncePool, Busy, Constraints, DmaError, DmaMap, DmaStopped, DmaTag, FromDevice, LoadOutcome,
     LoadReady, PAGE_SIZE, PostRead, PreRead, ToDevice,
 };
-use pktbuf::{PacketBuf, PacketPool};
+use pktbuf::{BufferSize, PacketBuf, PacketPool};
 
 use crate::sim::{ARENA_BASE, Sim};
 
@@ -29,7 +29,7 @@ fn machine(pages: usize) -> Machine {
     let pool = BouncePool::new(sim, pages, LOW).unwrap();
     let root = DmaTag::root_with_bounce("root", sim, pool.clone());
     let tag = root.child("old card", Constraints { lowaddr: LOW, ..Constraints::ANY }).unwrap();
-    Machine { sim, packets: Box::leak(Box::new(PacketPool::new(arena))), pool, tag }
+    Machine { sim, packets: Box::leak(Box::new(PacketPool::new(arena, BufferSize::K2))), pool, tag }
 }
 
 impl Machine {

@@ -6,7 +6,7 @@ use bus_dma::{
     Busy, Constraints, Damage, DmaError, DmaMap, DmaStopped, DmaTag, FromDevice, PAGE_SIZE, PostRead, PostWrite,
     PreRead, PreWrite, Segment, ToDevice,
 };
-use pktbuf::{HEADROOM, PacketBuf, PacketPool};
+use pktbuf::{BufferSize, HEADROOM, PacketBuf, PacketPool};
 
 use crate::sim::{ARENA_BASE, Event, Sim};
 
@@ -16,7 +16,7 @@ const FIRST: u64 = ARENA_BASE / PAGE_SIZE as u64;
 fn machine() -> (&'static Sim, &'static PacketPool, DmaTag) {
     let (sim, arena) = Sim::linear(FIRST, 16);
     let sim = sim.leak();
-    let pool = Box::leak(Box::new(PacketPool::new(arena)));
+    let pool = Box::leak(Box::new(PacketPool::new(arena, BufferSize::K2)));
     (sim, pool, DmaTag::root("root", sim))
 }
 
@@ -277,7 +277,7 @@ fn an_observing_platform_sees_each_access_open_and_close() {
     let (mut sim, arena) = Sim::linear(FIRST, 4);
     sim.observes = true;
     let sim = sim.leak();
-    let pool: &'static PacketPool = Box::leak(Box::new(PacketPool::new(arena)));
+    let pool: &'static PacketPool = Box::leak(Box::new(PacketPool::new(arena, BufferSize::K2)));
     let root = DmaTag::root("root", sim);
     let ring = root.alloc_mem(64).unwrap();
     let mut rx: DmaMap<FromDevice> = root.create_map().unwrap();

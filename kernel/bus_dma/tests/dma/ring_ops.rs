@@ -3,12 +3,12 @@
 use bus_dma::{
     BouncePool, Constraints, DmaError, DmaMap, DmaStopped, DmaTag, FromDevice, PAGE_SIZE, PostRead, PreRead, ToDevice,
 };
-use pktbuf::{PacketBuf, PacketPool};
+use pktbuf::{BufferSize, PacketBuf, PacketPool};
 
 use crate::sim::{ARENA_BASE, Sim};
 
 fn packets(arena: &'static mut [u8]) -> &'static PacketPool {
-    Box::leak(Box::new(PacketPool::new(arena)))
+    Box::leak(Box::new(PacketPool::new(arena, BufferSize::K2)))
 }
 
 fn packet(pool: &'static PacketPool, octets: &[u8]) -> PacketBuf {
@@ -90,8 +90,8 @@ fn a_fresh_buffer_in_two_pieces_is_refused_for_a_ring_of_single_segments() {
     let tag = DmaTag::root("root", sim).child("card", Constraints { nsegments: 2, ..Constraints::ANY }).unwrap();
     let all: Vec<PacketBuf> = std::iter::from_fn(|| pool.alloc()).collect();
     let straddles = |packet: &mut PacketBuf| {
-        packet.set_window(0, pktbuf::FRAME_STRIDE).unwrap();
-        packet.bytes().as_ptr().addr() % PAGE_SIZE + pktbuf::FRAME_STRIDE > PAGE_SIZE
+        packet.set_window(0, BufferSize::K2.stride()).unwrap();
+        packet.bytes().as_ptr().addr() % PAGE_SIZE + BufferSize::K2.stride() > PAGE_SIZE
     };
     let (mut wide, mut whole): (Vec<_>, Vec<_>) =
         all.into_iter().map(|mut packet| (straddles(&mut packet), packet)).partition(|(wide, _)| *wide);
