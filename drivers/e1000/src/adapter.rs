@@ -12,7 +12,7 @@ use ksync::{
     atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     counter::{Counter, SharedCounter},
 };
-use pktbuf::{PacketBatch, PacketBuf, PoolCache};
+use pktbuf::{BufferSize, PacketBatch, PacketBuf, PoolCache};
 use wire::MacAddr;
 
 use crate::{
@@ -21,13 +21,14 @@ use crate::{
     error::Delay,
     filter::ReceiveFilter,
     flow::Flow,
+    frames::FrameSizes,
     link::LinkState,
     queue::{Queue, Queues},
-    regs::{RegisterIo, Stat},
+    regs::{Rctl, RegisterIo, Stat},
     rx::Sums,
     rxsum::ChecksumTrial,
     stats::{HardwareTotals, RxCounters, TxCounters},
-    tx::{EncapError, Finished, HEADER, MIN_FRAME, RECLAIM_BURST, TxRing},
+    tx::{EncapError, Finished, MIN_FRAME, RECLAIM_BURST, TxRing},
     variant::Variant,
 };
 
@@ -48,7 +49,7 @@ pub enum Phase {
 }
 
 /// Octets of a VLAN tag, which a frame may carry beyond the MTU (IEEE 802.1Q).
-const VLAN_TAG: usize = 4;
+pub(crate) const VLAN_TAG: usize = 4;
 
 /// One port of the family.
 ///
@@ -62,6 +63,7 @@ pub struct Adapter<R> {
     pub(crate) variant: &'static Variant,
     pub(crate) mac: MacAddr,
     pub(crate) mtu: u16,
+    pub(crate) frames: FrameSizes,
     pub(crate) moderation: Moderation,
     pub(crate) delivery: Delivery,
     pub(crate) sums: Sums,
@@ -201,10 +203,15 @@ impl<R: RegisterIo> Adapter<R> {
         self.phase() == Phase::Running
     }
 
-    /// Returns the longest frame without FCS that can be sent.
-    fn longest(&self) -> usize {
-        let by_mtu = usize::from(self.mtu) + HEADER + VLAN_TAG;
-        by_mtu.min(usize::from(self.variant.max_frame) - 4)
+    /// Returns what of RCTL is in force beside the enable bit: the filter's modes and the sizes of frames.
+    pub(crate) fn receive_mode(&self) -> Rctl {
+        Rctl::from_bits_retain(self.mode.load(Ordering::Relaxed)) | self.frames.rctl()
+    }
+
+    /// Returns the octets of each receive buffer as the device knows them.
+    #[must_use]
+    pub fn buffer_size(&self) -> BufferSize {
+        self.frames.buffer
     }
 
     #[inline]
@@ -226,7 +233,7 @@ impl<R: RegisterIo> Adapter<R> {
         if !self.link_up() {
             return Err((0, TxRefusal::LinkDown));
         }
-        let longest = self.longest().max(MIN_FRAME);
+        let longest = self.frames.longest.max(MIN_FRAME);
         let (mut accepted, mut octets) = (0, 0);
         let refused = loop {
             let put = ring.encap(batch, longest);

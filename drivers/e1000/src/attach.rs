@@ -21,10 +21,11 @@ use crate::{
     desc, eeprom,
     error::{Delay, Error},
     flow::{self, Flow},
+    frames::{self, FrameSizes},
     hardware,
     queue::{Queue, Queues},
     regs::RegisterIo,
-    rx::{self, BUFFER, RxRing},
+    rx::{self, RxRing},
     stats::HardwareTotals,
     tx::{self, TxRing},
 };
@@ -47,7 +48,7 @@ pub(crate) struct Tags {
 }
 
 impl Tags {
-    fn new(parent: &DmaTag, pool: &PacketPool, config: &Config) -> Result<Self, DmaError> {
+    fn new(parent: &DmaTag, pool: &PacketPool, sizes: FrameSizes, config: &Config) -> Result<Self, DmaError> {
         // The parts address 64 bits; bases of rings are 16-octet aligned (13.4.25), cache lines do better.
         let port = parent.child(&config.name, Constraints::ANY)?;
         let ring = |kind: &str, descriptors: u16| {
@@ -58,7 +59,7 @@ impl Tags {
             port.child(&label(&config.name, kind), Constraints { maxsize, nsegments: 1, ..Constraints::ANY })
         };
         let children = [
-            buffers("rx buffers", BUFFER)?,
+            buffers("rx buffers", sizes.buffer.octets())?,
             buffers("tx buffers", pool.buffer_size().stride())?,
             ring("rx ring", config.rx_descriptors)?,
             ring("tx ring", config.tx_descriptors)?,
@@ -84,7 +85,13 @@ struct Building {
 }
 
 impl Building {
-    fn build(&mut self, tags: &Tags, pool: &'static PacketPool, config: &Config) -> Result<(), Error> {
+    fn build(
+        &mut self,
+        tags: &Tags,
+        pool: &'static PacketPool,
+        sizes: FrameSizes,
+        config: &Config,
+    ) -> Result<(), Error> {
         let [rx_buffers, tx_buffers, rx_ring, tx_ring] = &tags.children;
         let ring = |tag: &DmaTag, descriptors: u16| {
             tag.alloc_mem(usize::from(descriptors) * desc::OCTETS).map(Some).map_err(|_| Error::NoDmaMemory)
@@ -95,7 +102,7 @@ impl Building {
         for _ in 0..config.rx_descriptors {
             let mut map = rx_buffers.create_map().map_err(|_| Error::NoDmaMemory)?;
             let fresh = pool.alloc().ok_or(Error::NoBuffers)?;
-            rx::arm(&mut map, fresh).map_err(|_| Error::NoDmaMemory)?;
+            rx::arm(&mut map, fresh, sizes.buffer).map_err(|_| Error::NoDmaMemory)?;
             self.rx_maps.push(map);
         }
         Ok(())
@@ -128,12 +135,14 @@ impl<R: RegisterIo> Adapter<R> {
         delay: &'static dyn Delay,
     ) -> Result<Attached<R>, Error> {
         config.validate()?;
+        let sizes = FrameSizes::new(config.mtu, config.variant, pool)?;
         hardware::reset(&regs, delay, config.variant)?;
+        frames::share_fifo(&regs, delay, config.variant, sizes)?;
         let flow_control = config.flow_control;
         let mac = eeprom::station_address(&regs, delay, config.variant.eerd)?;
-        let tags = Tags::new(parent, pool, &config).map_err(|_| Error::NoDmaMemory)?;
+        let tags = Tags::new(parent, pool, sizes, &config).map_err(|_| Error::NoDmaMemory)?;
         let mut buildings: Vec<Building> = (0..config.queues).map(|_| Building::default()).collect();
-        let built = buildings.iter_mut().try_for_each(|building| building.build(&tags, pool, &config));
+        let built = buildings.iter_mut().try_for_each(|building| building.build(&tags, pool, sizes, &config));
         if let Err(error) = built.and_then(|()| hardware::set_link_up(&regs)) {
             // The reset above was acknowledged, and neither half has been enabled since.
             let stopped = bus_dma::DmaStopped::attest(&config.name, &tags.port);
@@ -146,7 +155,7 @@ impl<R: RegisterIo> Adapter<R> {
             let Building { rx_memory: Some(rx_memory), tx_memory: Some(tx_memory), rx_maps, tx_maps } = building else {
                 return Err(Error::NoDmaMemory);
             };
-            let which = (queue, config.variant.rx_layout, config.sums());
+            let which = (queue, config.variant.rx_layout, config.sums(), sizes);
             let ring = RxRing::new(Arc::clone(&name), which, rx_memory, rx_maps, IfIndex(config.if_index));
             queues.push(Queue::new(TxRing::new(queue, tx_memory, tx_maps), ring.place()));
             rx.push(ring);
@@ -154,7 +163,7 @@ impl<R: RegisterIo> Adapter<R> {
         let mut queues = queues.into_iter();
         let first = queues.next().ok_or(Error::Queues)?;
         let queues = Queues::new(first, queues.next());
-        let adapter = Self::assemble(regs, name, mac, tags, queues, config, delay);
+        let adapter = Self::assemble(regs, name, mac, tags, queues, (config, sizes), delay);
         // A PHY that does not answer costs the flow control and nothing else.
         let _ = flow::advertise(&adapter.regs, delay, flow_control);
         adapter.program_flow();
@@ -171,7 +180,7 @@ impl<R: RegisterIo> Adapter<R> {
         mac: MacAddr,
         tags: Tags,
         queues: Queues,
-        config: Config,
+        (config, sizes): (Config, FrameSizes),
         delay: &'static dyn Delay,
     ) -> Self {
         Self {
@@ -181,6 +190,7 @@ impl<R: RegisterIo> Adapter<R> {
             variant: config.variant,
             mac,
             mtu: config.mtu,
+            frames: sizes,
             moderation: config.moderation,
             delivery: config.delivery,
             sums: config.sums(),

@@ -45,7 +45,7 @@ pub struct Config {
     pub if_index: u16,
     /// The part.
     pub variant: &'static Variant,
-    /// Longest IP packet, 68..=1500 octets.
+    /// Longest IP packet in octets, from 68 to [`Variant::max_mtu`]. Above 1500 the buffers of the pool have to be large enough.
     pub mtu: u16,
     /// Receive descriptors: a multiple of 8 in 80..=4096. One always stays unused.
     pub rx_descriptors: u16,
@@ -109,9 +109,6 @@ impl Config {
         let ring = |length: u16| (Self::SHORTEST_RING..=4096).contains(&length) && length.is_multiple_of(8);
         if !ring(self.rx_descriptors) || !ring(self.tx_descriptors) {
             return Err(Error::RingLength);
-        }
-        if !(68..=1500).contains(&self.mtu) {
-            return Err(Error::Mtu);
         }
         let most = match self.delivery {
             Delivery::Single => 1,

@@ -19,8 +19,10 @@ pub enum Error {
     InvalidMac,
     /// A ring length that is not a multiple of 8 in 80..=4096.
     RingLength,
-    /// An MTU outside 68..=1500.
+    /// An MTU below 68, or above what the part can do ([`Variant::max_mtu`](crate::Variant::max_mtu)).
     Mtu,
+    /// An MTU whose frames do not fit the pool's buffers.
+    SmallBuffers,
     /// More queues than the part or the delivery of its interrupts allows, or none.
     Queues,
     /// The bus has no memory for a ring within its constraints.
@@ -45,7 +47,8 @@ impl fmt::Display for Error {
             Self::EepromTimeout => "EEPROM does not answer",
             Self::InvalidMac => "no valid station address",
             Self::RingLength => "ring length must be a multiple of 8 in 80..=4096",
-            Self::Mtu => "MTU must be in 68..=1500",
+            Self::Mtu => "MTU is below 68 or above what the part can do",
+            Self::SmallBuffers => "packet buffers are smaller than the MTU's frames",
             Self::Queues => "the part has not so many queues or interrupt messages",
             Self::NoDmaMemory => "no DMA memory for a ring",
             Self::NoBuffers => "no packet buffers for the receive ring",

@@ -197,7 +197,7 @@ impl<R: RegisterIo> Adapter<R> {
     /// Programs flow control, which a reset takes away.
     pub(crate) fn program_flow(&self) {
         let wanted = self.flow.lock().wanted;
-        program(&self.regs, wanted, u32::from(self.variant.max_frame));
+        program(&self.regs, wanted, self.frames.on_wire());
     }
 }
 

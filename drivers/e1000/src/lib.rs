@@ -74,6 +74,7 @@ pub mod eeprom;
 mod error;
 pub mod filter;
 mod flow;
+mod frames;
 mod hardware;
 mod intr;
 mod ledger;

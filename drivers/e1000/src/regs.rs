@@ -297,7 +297,7 @@ bitflags! {
         const _ = !0;
     }
 
-    /// Contents of RCTL (13.4.22). The buffer size field stays 0: 2048 octets with BSEX clear.
+    /// Contents of RCTL (13.4.22).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Rctl: u32 {
         /// Receiver enable.
@@ -314,8 +314,14 @@ bitflags! {
         const LBM_MAC = 1 << 6;
         /// Accept broadcasts.
         const BAM = 1 << 15;
+        /// Buffer size, its two bits: with both clear 2048 octets, and see [`Rctl::BSEX`].
+        const BSIZE_LOW = 1 << 16;
+        /// See [`Rctl::BSIZE_LOW`].
+        const BSIZE_HIGH = 1 << 17;
         /// VLAN filter enable.
         const VFE = 1 << 18;
+        /// Buffer size extension: with BSIZE 1, 2, 3 buffers have 16384, 8192, 4096 octets.
+        const BSEX = 1 << 25;
         /// Strip the FCS.
         const SECRC = 1 << 26;
         const _ = !0;
@@ -373,6 +379,12 @@ pub const EECD_AUTO_RD: u32 = 1 << 9;
 
 /// PBA: KiB of the receive FIFO.
 pub const PBA_RX: u32 = 0xff;
+
+/// Returns from PBA the KiB of the receive and the transmit FIFO; the latter follows from the former.
+#[must_use]
+pub const fn pba_shares(pba: u32) -> [u32; 2] {
+    [pba & PBA_RX, pba >> 16 & PBA_RX]
+}
 
 /// TXDCTL: must be set on the parts on PCI Express (82574 10.2.6.9, bit 22).
 pub const TXDCTL_REQUIRED: u32 = 1 << 22;

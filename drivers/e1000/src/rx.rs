@@ -9,20 +9,21 @@ use alloc::{sync::Arc, vec::Vec};
 use bus_dma::{DmaMap, DmaMem, FromDevice, PreRead, Segment};
 use ifnet::IfIndex;
 use ksync::atomic::{DeviceU64, Ordering};
-use pktbuf::{Arrival, HEADROOM, LinkCast, PacketBuf, PoolCache};
+use pktbuf::{Arrival, BufferSize, HEADROOM, LinkCast, PacketBuf, PoolCache};
 use wire::MacAddr;
 
 use crate::{
     adapter::Adapter,
     desc::{RxErrors, RxLayout, RxStatus, RxWriteback, WORDS},
+    frames::FrameSizes,
     hardware::RingPlace,
     regs::{Reg, RegisterIo},
     rxsum::Verdicts,
     stats::RxCounters,
 };
 
-/// Octets of a receive buffer: RCTL.BSIZE 0, RCTL.BSEX 0.
-pub(crate) const BUFFER: usize = 2048;
+/// Octets of a receive buffer, unless frames are long.
+const USUAL_BUFFER: usize = BufferSize::K2.octets();
 
 /// Shortest frame that is handed up: an Ethernet header. Shorter ones can only come from a broken device.
 const SHORTEST: usize = crate::tx::HEADER;
@@ -49,6 +50,7 @@ pub struct RxRing {
     /// Which of the port's queues.
     pub(crate) queue: u8,
     layout: RxLayout,
+    sizes: FrameSizes,
     /// Which programming of the device this ring was given to last; see [`Adapter::generation`].
     pub(crate) generation: u32,
     memory: DmaMem,
@@ -104,14 +106,28 @@ impl RxRing {
     /// Makes a ring of as many descriptors as there are maps, which are all loaded.
     pub(crate) fn new(
         name: Arc<str>,
-        (queue, layout, sums): (u8, RxLayout, Sums),
+        (queue, layout, sums, sizes): (u8, RxLayout, Sums, FrameSizes),
         memory: DmaMem,
         maps: Vec<DmaMap<FromDevice>>,
         if_index: IfIndex,
     ) -> Self {
         let if_index = if_index.0;
         let (generation, next, unflushed, vouched, skipping) = (0, 0, 0, false, false);
-        Self { name, queue, layout, generation, memory, maps, next, unflushed, sums, vouched, skipping, if_index }
+        Self {
+            name,
+            queue,
+            layout,
+            sizes,
+            generation,
+            memory,
+            maps,
+            next,
+            unflushed,
+            sums,
+            vouched,
+            skipping,
+            if_index,
+        }
     }
 
     /// Returns which of the port's queues this is the ring of.
@@ -230,15 +246,17 @@ impl RxRing {
         cache: &mut PoolCache,
         sink: &mut impl FnMut(PacketBuf),
     ) -> usize {
-        // Asked once for many: each layout has a walk of its own, with its constants.
-        match self.layout {
-            RxLayout::Legacy => self.harvest_as::<false>(counters, budget, cache, sink),
-            RxLayout::Extended => self.harvest_as::<true>(counters, budget, cache, sink),
+        // Asked once for many: each layout, with frames of the usual length or without, has a walk of its own, with its constants.
+        match (self.layout, self.sizes.is_jumbo()) {
+            (RxLayout::Legacy, false) => self.harvest_as::<false, false>(counters, budget, cache, sink),
+            (RxLayout::Legacy, true) => self.harvest_as::<false, true>(counters, budget, cache, sink),
+            (RxLayout::Extended, false) => self.harvest_as::<true, false>(counters, budget, cache, sink),
+            (RxLayout::Extended, true) => self.harvest_as::<true, true>(counters, budget, cache, sink),
         }
     }
 
     #[inline]
-    fn harvest_as<const EXTENDED: bool>(
+    fn harvest_as<const EXTENDED: bool, const JUMBO: bool>(
         &mut self,
         counters: &RxCounters,
         budget: usize,
@@ -248,7 +266,7 @@ impl RxRing {
         let mut pass = Pass::default();
         let mut served = 0;
         while served < budget {
-            let (run, odd) = self.harvest_run::<EXTENDED>(budget - served, cache, &mut pass, sink);
+            let (run, odd) = self.harvest_run::<EXTENDED, JUMBO>(budget - served, cache, &mut pass, sink);
             served += run;
             let Some(odd) = odd else {
                 if run == 0 {
@@ -281,7 +299,7 @@ impl RxRing {
 
     /// Serves good frames up to the end of the ring, at most `limit`. Returns how many, and what stopped it early.
     #[inline]
-    fn harvest_run<const EXTENDED: bool>(
+    fn harvest_run<const EXTENDED: bool, const JUMBO: bool>(
         &mut self,
         limit: usize,
         cache: &mut PoolCache,
@@ -289,6 +307,9 @@ impl RxRing {
         sink: &mut impl FnMut(PacketBuf),
     ) -> (usize, Option<Odd>) {
         let layout = if EXTENDED { RxLayout::Extended } else { RxLayout::Legacy };
+        // The device refuses what is longer than usual, unless it was told not to: then it lets everything in.
+        let (buffer, longest) =
+            if JUMBO { (self.sizes.buffer.octets(), self.sizes.longest) } else { (USUAL_BUFFER, USUAL_BUFFER) };
         if self.skipping {
             return (0, self.written_at(self.next).map(Odd::Frame));
         }
@@ -304,7 +325,7 @@ impl RxRing {
             // ORDERING: acquire pairs with the device's write-back: DD is written after the frame and the length.
             let word = rest.load(Ordering::Acquire);
             let length = usize::from(layout.decode(word).length);
-            if !layout.is_good(word) || length.wrapping_sub(SHORTEST) > BUFFER - SHORTEST {
+            if !layout.is_good(word) || length.wrapping_sub(SHORTEST) > longest - SHORTEST {
                 odd = Some(Odd::Frame(layout.decode(word)));
                 break;
             }
@@ -312,7 +333,7 @@ impl RxRing {
                 odd = Some(Odd::NoBuffer);
                 break;
             };
-            let _ = fresh.set_window(HEADROOM, BUFFER);
+            let _ = fresh.set_window(HEADROOM, buffer);
             let (mut packet, segment) = match map.exchange(fresh) {
                 Ok(full) => full,
                 Err((fresh, _)) => {
@@ -502,8 +523,8 @@ impl RxRing {
 
 /// Loads a fresh buffer for reception, or gives it back.
 #[inline]
-pub(crate) fn arm(map: &mut DmaMap<FromDevice>, mut fresh: PacketBuf) -> Result<(), PacketBuf> {
-    if fresh.set_window(HEADROOM, BUFFER).is_none() {
+pub(crate) fn arm(map: &mut DmaMap<FromDevice>, mut fresh: PacketBuf, size: BufferSize) -> Result<(), PacketBuf> {
+    if fresh.set_window(HEADROOM, size.octets()).is_none() {
         return Err(fresh);
     }
     map.load(fresh).map_err(|(fresh, _)| fresh)?;

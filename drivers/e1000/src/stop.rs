@@ -48,7 +48,7 @@ use crate::{
     filter::{self, ReceiveFilter},
     hardware,
     queue::Queue,
-    regs::{Rctl, Reg, RegisterIo},
+    regs::{Reg, RegisterIo},
     rx::RxRing,
     tx::TxRing,
 };
@@ -121,7 +121,7 @@ impl<R: RegisterIo> Adapter<R> {
         self.ingress_open.store(false, Ordering::Relaxed);
         // ORDERING: pairs with the fence in `open_receive`.
         fence(Ordering::SeqCst);
-        let mode = Rctl::from_bits_retain(self.mode.load(Ordering::Relaxed));
+        let mode = self.receive_mode();
         self.note_gone(hardware::disable_receive(&self.regs, mode))
     }
 

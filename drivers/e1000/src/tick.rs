@@ -24,7 +24,7 @@ use crate::{
     intr::Vector,
     link::LinkState,
     queue::Queue,
-    regs::{ALL_ONES, Rctl, Reg, RegisterIo, Status},
+    regs::{ALL_ONES, Reg, RegisterIo, Status},
     rx::RxRing,
 };
 
@@ -259,7 +259,7 @@ impl<R: RegisterIo> Adapter<R> {
 
     /// Writes RCTL as filter and ingress demand.
     pub(crate) fn open_receive(&self) {
-        let mode = Rctl::from_bits_retain(self.mode.load(Ordering::Relaxed));
+        let mode = self.receive_mode();
         if !self.ingress_open.load(Ordering::Relaxed) {
             return;
         }

@@ -37,7 +37,7 @@ pub struct Variant {
     pub eerd: EerdLayout,
     /// How DMA is stopped.
     pub dma_stop: DmaStop,
-    /// Longest frame with FCS that one 2048-octet receive buffer takes and the part sends.
+    /// Longest frame with VLAN tag and FCS that the part receives and sends: 1522 for those that know no long packets.
     pub max_frame: u16,
     /// Receive descriptors as this driver has the part write them.
     pub rx_layout: RxLayout,
@@ -53,13 +53,21 @@ const EERD_8254X: EerdLayout = EerdLayout { address_shift: 8, done: 1 << 4 };
 /// The 82541 and all parts on PCI Express.
 const EERD_LATER: EerdLayout = EerdLayout { address_shift: 2, done: 1 << 1 };
 
+/// No long packets: parts whose manuals know none (the 82573 and the 82583V).
+const NO_JUMBO: u16 = 1522;
+/// Of the 8254x: a packet of 16,110 octets, tagged. They receive 16,384 octets (13.4.22, RCTL.LPE), and send 16,288 out of one descriptor
+/// (3.3.3).
+const JUMBO_8254X: u16 = 16_132;
+/// Of the 82571, 82572 and 82574: a packet of 9212 octets, tagged.
+const JUMBO_8257X: u16 = 9234;
+
 const fn pci_8254x(device: u16, name: &'static str) -> Variant {
     Variant {
         device,
         name,
         eerd: EERD_8254X,
         dma_stop: DmaStop::Reset,
-        max_frame: 1522,
+        max_frame: JUMBO_8254X,
         rx_layout: RxLayout::Legacy,
         rx_checksum: false,
         queues: 1,
@@ -77,8 +85,13 @@ const fn express(device: u16, name: &'static str) -> Variant {
         dma_stop: DmaStop::MasterDisable,
         rx_layout: RxLayout::Extended,
         rx_checksum: true,
+        max_frame: JUMBO_8257X,
         ..pci_8254x(device, name)
     }
+}
+
+const fn express_small(device: u16, name: &'static str) -> Variant {
+    Variant { max_frame: NO_JUMBO, ..express(device, name) }
 }
 
 const fn with_messages(device: u16, name: &'static str) -> Variant {
@@ -114,10 +127,10 @@ pub const VARIANTS: [Variant; 32] = [
     express(0x10bc, "82571EB (four ports, LP)"),
     express(0x107d, "82572EI"),
     express(0x10b9, "82572EI (copper)"),
-    express(0x108b, "82573V"),
-    express(0x108c, "82573E"),
-    express(0x109a, "82573L"),
-    express(0x150c, "82583V"),
+    express_small(0x108b, "82573V"),
+    express_small(0x108c, "82573E"),
+    express_small(0x109a, "82573L"),
+    express_small(0x150c, "82583V"),
     with_messages(0x10d3, "82574L"),
     with_messages(0x10f6, "82574LA"),
 ];

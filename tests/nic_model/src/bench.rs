@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bus_dma::DmaTag;
 use e1000::{Adapter, Config, Delivery, DmaStopped, Error, FilterCause, RxRing, TornDown, Variant, Vector};
 use ifnet::{Interface, TxOutcome};
-use pktbuf::{PacketBatch, PacketBuf, PacketPool, PoolCache};
+use pktbuf::{BufferSize, PacketBatch, PacketBuf, PacketPool, PoolCache};
 use wire::MacAddr;
 
 use crate::{Iommu, Nic};
@@ -38,9 +38,19 @@ impl Machine {
     /// If the driver does not know the id.
     #[must_use]
     pub fn of(device: u16, frames: usize) -> Self {
+        Self::sized(device, frames, BufferSize::default())
+    }
+
+    /// Makes a machine with `frames` packet buffers of a size and cards with this PCI device id.
+    ///
+    /// # Panics
+    /// If the driver does not know the id.
+    #[must_use]
+    pub fn sized(device: u16, frames: usize, size: BufferSize) -> Self {
         let iommu = Iommu::leak();
         let variant = Variant::find(0x8086, device).expect("the part is known");
-        Self { iommu, pool: PacketPool::leak_for_tests(frames), root: DmaTag::root("pci0", iommu), variant }
+        let pool = PacketPool::leak_sized_for_tests(frames, size);
+        Self { iommu, pool, root: DmaTag::root("pci0", iommu), variant }
     }
 
     /// Puts a device on the bus.

@@ -15,9 +15,6 @@ use wire::MacAddr;
 
 use crate::{faults::Faults, iommu::Iommu, nic::Wired, registers::Device};
 
-/// Octets of a receive buffer with RCTL.BSIZE 0.
-const BUFFER: usize = 2048;
-
 #[derive(Clone, Copy, Debug)]
 struct WriteBack {
     due: u64,
@@ -126,6 +123,9 @@ impl Device {
             self.engine.ignored += 1;
             return true;
         }
+        if self.turns_away(wired.octets.len()) {
+            return true;
+        }
         let pieces = self.cut(&wired);
         let queue = self.queue_of(&wired.octets);
         let (base, length) = self.ring([Reg::Rdbal(queue), Reg::Rdbah(queue), Reg::Rdlen(queue)]);
@@ -224,7 +224,7 @@ impl Device {
     /// Cuts a frame into what goes into each descriptor.
     fn cut(&self, wired: &Wired) -> Vec<Vec<u8>> {
         let pieces = wired.pieces.max(1);
-        let size = wired.octets.len().div_ceil(pieces).clamp(1, BUFFER);
+        let size = wired.octets.len().div_ceil(pieces).clamp(1, self.buffer_octets());
         wired.octets.chunks(size).map(<[u8]>::to_vec).collect()
     }
 
@@ -289,8 +289,12 @@ impl Device {
             return false;
         };
         let (octets, command) = desc::tx_decode(word);
-        let Some(piece) = memory.read(buffer, usize::from(octets)) else { return false };
         let place = usize::from(queue != 0);
+        if !self.holds_for_sending(self.engine.partial[place].len() + usize::from(octets)) {
+            // It waits for room that there will never be.
+            return false;
+        }
+        let Some(piece) = memory.read(buffer, usize::from(octets)) else { return false };
         self.engine.partial[place].extend(piece);
         if command.contains(TxCommand::EOP) {
             let frame = std::mem::take(&mut self.engine.partial[place]);

@@ -15,6 +15,7 @@ mod checksums;
 mod engine;
 mod faults;
 mod iommu;
+mod limits;
 mod nic;
 mod registers;
 

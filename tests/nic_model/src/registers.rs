@@ -19,6 +19,8 @@ pub(crate) struct Device {
     pub(crate) variant: &'static Variant,
     /// MSI-X is enabled in the configuration space: each cause of a queue is raised by itself.
     pub(crate) messages: bool,
+    /// Octets of the receive and the transmit FIFO, since the last reset.
+    pub(crate) fifos: [usize; 2],
     /// Plain registers, by offset.
     plain: HashMap<u32, u32>,
     pub(crate) icr: u32,
@@ -55,6 +57,7 @@ impl Device {
         let mut device = Self {
             variant,
             messages: false,
+            fifos: [0; 2],
             plain: HashMap::new(),
             icr: 0,
             ims: 0,
@@ -71,7 +74,7 @@ impl Device {
             in_flight: None,
         };
         device.preload_address();
-        device.set(Reg::Pba, 48);
+        device.share_fifo_at_power_on();
         // What a boot loader may have left behind: everything enabled, interrupts unmasked.
         device.set(Reg::Rctl, Rctl::EN.bits());
         device.set(Reg::Tctl, Tctl::EN.bits());
@@ -192,6 +195,7 @@ impl Device {
             Reg::Status | Reg::Stat(_) | Reg::StatHigh(_) => {}
             Reg::Rctl if self.faults.receives_after_stop => self.set(reg, value | self.get(reg) & Rctl::EN.bits()),
             Reg::Tctl => self.write_tctl(value),
+            Reg::Pba => self.write_pba(value),
             // Ring pointers have 16 bits; lengths are multiples of 128 octets.
             Reg::Rdh(_) | Reg::Rdt(_) | Reg::Tdh(_) | Reg::Tdt(_) => self.set(reg, value & 0xffff),
             Reg::Rdlen(_) | Reg::Tdlen(_) => self.set(reg, value & 0x000f_ff80),
@@ -218,10 +222,13 @@ impl Device {
             return;
         }
         self.engine.reset(self.faults);
+        let pba = self.get(Reg::Pba);
         let kept: Vec<_> = if self.faults.runs_after_reset { self.plain.drain().collect() } else { Vec::new() };
         self.plain.clear();
         self.plain.extend(kept);
-        self.set(Reg::Pba, 48);
+        // PBA survives, and only now is it heeded. 13.4.16.
+        self.set(Reg::Pba, pba);
+        self.fifos = self.pba();
         self.set(Reg::Ctrl, value);
         if self.faults.runs_after_reset {
             self.set(Reg::Rctl, Rctl::EN.bits());

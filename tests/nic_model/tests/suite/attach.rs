@@ -88,7 +88,7 @@ fn impossible_configurations_are_refused_before_the_device_is_touched() {
         assert_eq!(machine.attach(&nic, rx).unwrap_err(), Error::RingLength);
         assert_eq!(machine.attach(&nic, tx).unwrap_err(), Error::RingLength);
     }
-    for mtu in [0, 67, 1501, u16::MAX] {
+    for mtu in [0, 67, machine.variant.max_mtu() + 1, u16::MAX] {
         let mut config = crate::config(1);
         config.mtu = mtu;
         assert_eq!(machine.attach(&nic, config).unwrap_err(), Error::Mtu);

@@ -6,6 +6,7 @@ mod attach;
 mod checksum;
 mod conservation;
 mod flow;
+mod jumbo;
 mod ledger;
 mod loopback;
 mod receive;
