@@ -13,11 +13,12 @@ use ksync::{
     counter::{Counter, SharedCounter},
 };
 use pktbuf::{BufferSize, PacketBatch, PacketBuf, PoolCache};
-use wire::MacAddr;
+use wire::{MacAddr, VLAN_TAG_LEN, VlanId};
 
 use crate::{
     attach::Tags,
     config::{Delivery, Moderation},
+    desc,
     error::Delay,
     filter::ReceiveFilter,
     flow::Flow,
@@ -47,9 +48,6 @@ pub enum Phase {
     /// The device has left the bus.
     Gone,
 }
-
-/// Octets of a VLAN tag, which a frame may carry beyond the MTU (IEEE 802.1Q).
-pub(crate) const VLAN_TAG: usize = 4;
 
 /// One port of the family.
 ///
@@ -88,6 +86,8 @@ pub struct Adapter<R> {
     pub(crate) link: AtomicU32,
     /// The filter modes of RCTL in force.
     pub(crate) mode: AtomicU32,
+    /// The device takes VLAN tags off what it receives, and inserts them in what says so. Once it does, it does so for good.
+    pub(crate) tagging: AtomicBool,
     pub(crate) queues: Queues,
     /// Interrupts that concern no queue, of a port that has a message for these.
     pub(crate) other_interrupts: Counter,
@@ -214,12 +214,21 @@ impl<R: RegisterIo> Adapter<R> {
         self.frames.buffer
     }
 
+    /// Returns whether the device takes VLAN tags off what it receives ([`PacketBuf::vlan`] has them) and inserts them in what is sent:
+    /// whether there is, or was, a VLAN in its filter.
+    #[inline]
+    #[must_use]
+    pub fn handles_tags(&self) -> bool {
+        // ORDERING: acquire pairs with the release in `begin_tagging`.
+        self.tagging.load(Ordering::Acquire)
+    }
+
     #[inline]
     fn transmit_locked(
         &self,
         ring: &mut Option<TxRing>,
         sent: &TxCounters,
-        batch: &mut PacketBatch,
+        (batch, tag): (&mut PacketBatch, u64),
         mut home: impl FnMut(PacketBuf),
     ) -> Result<u32, (u32, TxRefusal)> {
         // ORDERING: acquire pairs with the release in `close_egress`.
@@ -233,10 +242,12 @@ impl<R: RegisterIo> Adapter<R> {
         if !self.link_up() {
             return Err((0, TxRefusal::LinkDown));
         }
-        let longest = self.frames.longest.max(MIN_FRAME);
+        // A tag that is inserted takes its room of what a frame may have.
+        let inserted = if tag == 0 { 0 } else { VLAN_TAG_LEN };
+        let longest = (self.frames.longest - inserted).max(MIN_FRAME);
         let (mut accepted, mut octets) = (0, 0);
         let refused = loop {
-            let put = ring.encap(batch, longest);
+            let put = ring.encap(batch, tag, longest);
             accepted += put.frames as u64;
             octets += put.octets;
             match put.stopped {
@@ -270,6 +281,34 @@ impl<R: RegisterIo> Adapter<R> {
         let accepted = accepted as u32;
         refused.map_or(Ok(accepted), |why| Err((accepted, why)))
     }
+
+    /// Sends a batch; `tag` goes into each frame's descriptor ([`desc::tx_tag`], or 0).
+    #[inline]
+    fn send(&self, batch: &mut PacketBatch, tag: u64, cache: &mut PoolCache) -> TxOutcome {
+        if batch.is_empty() {
+            return TxOutcome::all(0);
+        }
+        // Before and after locking: the cache may have to go to the pool, which has a lock of its own.
+        cache.reserve_room(RECLAIM_BURST);
+        let queue = self.queues.of(cache.lane());
+        let mut finished = Finished::new();
+        let result = {
+            let mut ring = queue.tx.lock();
+            self.transmit_locked(&mut ring, &queue.sent, (batch, tag), |packet| {
+                if let Err(packet) = cache.try_recycle(packet) {
+                    finished.push(packet);
+                }
+            })
+        };
+        for packet in finished.drain(..) {
+            cache.recycle(packet);
+        }
+        cache.publish();
+        match result {
+            Ok(accepted) => TxOutcome::all(accepted),
+            Err((accepted, why)) => TxOutcome::refused(accepted, why),
+        }
+    }
 }
 
 impl<R: RegisterIo> Interface for Adapter<R> {
@@ -294,30 +333,17 @@ impl<R: RegisterIo> Interface for Adapter<R> {
         self.phase() == Phase::Running
     }
 
+    #[inline]
     fn transmit(&self, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome {
-        if batch.is_empty() {
-            return TxOutcome::all(0);
+        self.send(batch, 0, cache)
+    }
+
+    fn transmit_tagged(&self, vlan: VlanId, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome {
+        // A device that inserts no tags would send the frames without, into another network.
+        if !self.handles_tags() && !batch.is_empty() {
+            return TxOutcome::refused(0, TxRefusal::NotRunning);
         }
-        // Before and after locking: the cache may have to go to the pool, which has a lock of its own.
-        cache.reserve_room(RECLAIM_BURST);
-        let queue = self.queues.of(cache.lane());
-        let mut finished = Finished::new();
-        let result = {
-            let mut ring = queue.tx.lock();
-            self.transmit_locked(&mut ring, &queue.sent, batch, |packet| {
-                if let Err(packet) = cache.try_recycle(packet) {
-                    finished.push(packet);
-                }
-            })
-        };
-        for packet in finished.drain(..) {
-            cache.recycle(packet);
-        }
-        cache.publish();
-        match result {
-            Ok(accepted) => TxOutcome::all(accepted),
-            Err((accepted, why)) => TxOutcome::refused(accepted, why),
-        }
+        self.send(batch, desc::tx_tag(vlan), cache)
     }
 
     fn statistics(&self) -> IfStatistics {

@@ -204,6 +204,7 @@ impl<R: RegisterIo> Adapter<R> {
             causes: AtomicU32::new(0),
             link: AtomicU32::new(0),
             mode: AtomicU32::new(config.filter.mode().bits()),
+            tagging: AtomicBool::new(!config.filter.vlans.is_empty()),
             queues,
             other_interrupts: Counter::new(),
             strays: Counter::new(),

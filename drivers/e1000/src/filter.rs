@@ -1,13 +1,13 @@
-//! Address filters of the receiver: own address, multicast hash table, promiscuous modes.
+//! Filters of the receiver: own address, multicast hash table, promiscuous modes, VLANs.
 //!
 //! Key type: [`ReceiveFilter`] (what the operator wants), turned into register contents by pure functions. 13.5.1
-//! (MTA), 13.5.2 and 13.5.3 (RAL, RAH), 13.4.22 (RCTL.UPE, RCTL.MPE, RCTL.MO = 0).
+//! (MTA), 13.5.2 and 13.5.3 (RAL, RAH), 13.5.4 (VFTA), 13.4.22 (RCTL.UPE, RCTL.MPE, RCTL.MO = 0, RCTL.VFE).
 
 use alloc::vec::Vec;
 
-use wire::MacAddr;
+use wire::{MacAddr, VlanId};
 
-use crate::regs::{MTA_WORDS, RAH_AV, RECEIVE_ADDRESSES, Rctl, Reg, RegisterIo};
+use crate::regs::{MTA_WORDS, RAH_AV, RECEIVE_ADDRESSES, Rctl, Reg, RegisterIo, VET_8021Q, VFTA_WORDS};
 
 /// Which frames the receiver takes besides those to its own address and to everybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,10 @@ pub struct ReceiveFilter {
     pub all_multicast: bool,
     /// These groups. The hash table lets some others through as well; the network code judges for itself.
     pub groups: Vec<MacAddr>,
+    /// The VLANs this port is in. With any, the device takes the tag off received frames and inserts it in those that are sent with one;
+    /// of frames with a tag only those of these VLANs come through, and those whose tag has a priority and no VLAN. Without
+    /// any, frames with a tag come as they are.
+    pub vlans: Vec<VlanId>,
 }
 
 /// More groups than this switch multicast promiscuous mode on: the table would let nearly everything through.
@@ -30,7 +34,20 @@ impl ReceiveFilter {
         let mut mode = Rctl::BAM;
         mode.set(Rctl::UPE, self.promiscuous);
         mode.set(Rctl::MPE, self.promiscuous || self.all_multicast || self.groups.len() > MAX_GROUPS);
+        mode.set(Rctl::VFE, !self.vlans.is_empty());
         mode
+    }
+
+    /// Returns the VLAN table: a bit for each, that of the number 0 for tags without a VLAN (13.5.4).
+    #[must_use]
+    pub fn vlan_table(&self) -> [u32; VFTA_WORDS as usize] {
+        let mut table = [0; VFTA_WORDS as usize];
+        for number in self.vlans.iter().map(|vlan| vlan.get()).chain([0]) {
+            if let Some(word) = table.get_mut(usize::from(number >> 5)) {
+                *word |= 1 << (number & 31);
+            }
+        }
+        table
     }
 
     /// Returns the multicast table.
@@ -69,10 +86,16 @@ pub(crate) fn write_addresses<R: RegisterIo>(regs: &R, mac: MacAddr) {
     }
 }
 
-/// Writes the multicast table.
-pub(crate) fn write_table<R: RegisterIo>(regs: &R, filter: &ReceiveFilter) {
+/// Writes the multicast table, and the VLAN table if there are VLANs.
+pub(crate) fn write_tables<R: RegisterIo>(regs: &R, filter: &ReceiveFilter) {
     for (word, bits) in (0..MTA_WORDS).zip(filter.table()) {
         regs.write32(Reg::Mta(word), bits);
+    }
+    if !filter.vlans.is_empty() {
+        regs.write32(Reg::Vet, VET_8021Q);
+        for (word, bits) in (0..VFTA_WORDS).zip(filter.vlan_table()) {
+            regs.write32(Reg::Vfta(word), bits);
+        }
     }
 }
 
@@ -108,5 +131,16 @@ mod tests {
         assert_eq!(filter.mode(), Rctl::BAM | Rctl::MPE);
         let promiscuous = ReceiveFilter { promiscuous: true, ..ReceiveFilter::default() };
         assert_eq!(promiscuous.mode(), Rctl::BAM | Rctl::MPE | Rctl::UPE);
+    }
+
+    #[test]
+    fn vlans_set_their_bits_in_the_table_and_switch_the_filter_on() {
+        assert_eq!(ReceiveFilter::default().mode(), Rctl::BAM);
+        let vlans = [1, 10, 4094].into_iter().filter_map(VlanId::new).collect();
+        let filter = ReceiveFilter { vlans, ..ReceiveFilter::default() };
+        assert_eq!(filter.mode(), Rctl::BAM | Rctl::VFE);
+        let table = filter.vlan_table();
+        assert_eq!((table[0], table[127]), (1 << 0 | 1 << 1 | 1 << 10, 1 << 30));
+        assert_eq!(table.iter().map(|word| word.count_ones()).sum::<u32>(), 4);
     }
 }

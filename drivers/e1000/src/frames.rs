@@ -5,9 +5,9 @@
 //! end, and refused by the ring as a length error. Manual: 13.4.16 (PBA), 13.4.22 (RCTL.LPE, RCTL.BSIZE, RCTL.BSEX).
 
 use pktbuf::{BufferSize, PacketPool};
+use wire::VLAN_TAG_LEN;
 
 use crate::{
-    adapter::VLAN_TAG,
     error::{Delay, Error, read_checked},
     hardware,
     regs::{self, Rctl, Reg, RegisterIo},
@@ -39,7 +39,7 @@ impl FrameSizes {
         if !(SMALLEST_MTU..=variant.max_mtu()).contains(&mtu) {
             return Err(Error::Mtu);
         }
-        let longest = usize::from(mtu) + HEADER + VLAN_TAG;
+        let longest = usize::from(mtu) + HEADER + VLAN_TAG_LEN;
         // An MTU below the usual one changes nothing: what the other side sends is not shorter for it.
         let buffer = BufferSize::holding(longest.max(USUAL_FRAME) + FCS).filter(|size| *size <= pool.buffer_size());
         Ok(Self { longest, buffer: buffer.ok_or(Error::SmallBuffers)? })

@@ -93,7 +93,7 @@ pub(crate) fn reset<R: RegisterIo>(regs: &R, delay: &dyn Delay, variant: &Varian
     Ok(())
 }
 
-/// Brings the link up by auto-negotiation, without flow control until that is agreed (14.3, 14.8).
+/// Brings the link up by auto-negotiation, without flow control until that is agreed (14.3, 14.8), and leaving VLAN tags alone.
 pub(crate) fn set_link_up<R: RegisterIo>(regs: &R) -> Result<(), Error> {
     let forced = Ctrl::LRST | Ctrl::ILOS | Ctrl::FRCSPD | Ctrl::FRCDPLX | Ctrl::RFCE | Ctrl::TFCE;
     let cleared = forced | Ctrl::VME | Ctrl::PHY_RST | Ctrl::RST;
@@ -101,6 +101,13 @@ pub(crate) fn set_link_up<R: RegisterIo>(regs: &R) -> Result<(), Error> {
     regs.write32(Reg::Ctrl, (ctrl.difference(cleared) | Ctrl::SLU | Ctrl::ASDE).bits());
     regs.write32(Reg::Wuc, 0);
     Ok(())
+}
+
+/// Has VLAN tags taken off what is received and inserted in what says so from now on (9.2).
+pub(crate) fn enable_tags<R: RegisterIo>(regs: &R) {
+    if let Ok(ctrl) = read_checked(regs, Reg::Ctrl) {
+        regs.write32(Reg::Ctrl, ctrl | Ctrl::VME.bits());
+    }
 }
 
 /// Where a descriptor ring lies.

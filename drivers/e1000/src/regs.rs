@@ -46,6 +46,8 @@ pub enum Reg {
     Fcah,
     /// Flow Control Type \[FCT\], 13.4.9.
     Fct,
+    /// VLAN EtherType \[VET\], 13.4.11: what type field a tag has. Contents: [`VET_8021Q`].
+    Vet,
     /// Interrupt Cause Read \[ICR\], 13.4.17: cleared by reading. Contents: [`Cause`].
     Icr,
     /// Interrupt Throttling \[ITR\], 13.4.18: least time between interrupts in units of 256 ns.
@@ -130,6 +132,8 @@ pub enum Reg {
     Ral(u8),
     /// Receive Address High \[RAH\], 13.5.3. Contents of the upper half: [`RAH_AV`].
     Rah(u8),
+    /// VLAN Filter Table Array \[VFTA\], 13.5.4: 128 words of 32 VLANs.
+    Vfta(u8),
     /// Wakeup Control \[WUC\], 13.6.1.
     Wuc,
     /// Receive Data FIFO Packet Count \[RDFPC\], 13.8: frames received that are not in memory yet.
@@ -157,6 +161,8 @@ pub const RSSRK_WORDS: u8 = 10;
 
 /// Words of the multicast table.
 pub const MTA_WORDS: u8 = 128;
+/// Words of the VLAN filter table.
+pub const VFTA_WORDS: u8 = 128;
 /// Entries of the receive address table.
 pub const RECEIVE_ADDRESSES: u8 = 16;
 
@@ -181,6 +187,7 @@ impl Reg {
             Self::Fcal => 0x0028,
             Self::Fcah => 0x002c,
             Self::Fct => 0x0030,
+            Self::Vet => 0x0038,
             Self::Icr => 0x00c0,
             Self::Itr => 0x00c4,
             Self::Ics => 0x00c8,
@@ -225,6 +232,7 @@ impl Reg {
             Self::Mta(word) => 0x5200 + 4 * (word % MTA_WORDS) as u32,
             Self::Ral(entry) => 0x5400 + 8 * (entry % RECEIVE_ADDRESSES) as u32,
             Self::Rah(entry) => 0x5404 + 8 * (entry % RECEIVE_ADDRESSES) as u32,
+            Self::Vfta(word) => 0x5600 + 4 * (word % VFTA_WORDS) as u32,
             Self::Wuc => 0x5800,
             Self::Stat(stat) => stat.offset(),
             Self::StatHigh(stat) => stat.offset() + 4,
@@ -374,6 +382,9 @@ bitflags! {
 /// 10.2.4.7); the others read as zero.
 pub const MASKABLE: u32 = 0x01f1_f6df;
 
+/// VET: the type of a customer VLAN's tag (IEEE 802.1Q 9.5).
+pub const VET_8021Q: u32 = 0x8100;
+
 /// EECD: the device has loaded itself from its EEPROM (82574 10.2.2.3).
 pub const EECD_AUTO_RD: u32 = 1 << 9;
 
@@ -462,6 +473,8 @@ mod tests {
             (Reg::Mta(127), 0x53fc),
             (Reg::Ral(0), 0x5400),
             (Reg::Rah(15), 0x547c),
+            (Reg::Vet, 0x0038),
+            (Reg::Vfta(127), 0x57fc),
             (Reg::Stat(Stat::Mpc), 0x4010),
             (Reg::Rdt(1), 0x2918),
             (Reg::Tdbal(1), 0x3900),
@@ -476,8 +489,9 @@ mod tests {
     #[test]
     fn every_index_stays_inside_the_window() {
         for index in 0..=u8::MAX {
-            let tables = [Reg::Mta(index), Reg::Ral(index), Reg::Rah(index), Reg::Reta(index), Reg::Rssrk(index)];
-            for reg in tables.into_iter().chain([Reg::Rdt(index), Reg::Tdt(index), Reg::Eitr(index)]) {
+            let tables = [Reg::Mta(index), Reg::Vfta(index), Reg::Ral(index), Reg::Rah(index), Reg::Reta(index)];
+            for reg in tables.into_iter().chain([Reg::Rssrk(index), Reg::Rdt(index), Reg::Tdt(index), Reg::Eitr(index)])
+            {
                 assert!(reg.offset() + 4 <= WINDOW && reg.offset().is_multiple_of(4));
             }
         }

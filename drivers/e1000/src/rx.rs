@@ -10,7 +10,7 @@ use bus_dma::{DmaMap, DmaMem, FromDevice, PreRead, Segment};
 use ifnet::IfIndex;
 use ksync::atomic::{DeviceU64, Ordering};
 use pktbuf::{Arrival, BufferSize, HEADROOM, LinkCast, PacketBuf, PoolCache};
-use wire::MacAddr;
+use wire::{MacAddr, vlan_number};
 
 use crate::{
     adapter::Adapter,
@@ -163,7 +163,7 @@ impl RxRing {
     /// descriptors served. The device gets them back in bulk, with one register write for every [`REFILL`] or so: so many fewer
     /// than the ring has may be free to it at any time, also while nothing comes.
     ///
-    /// Packets carry the interface index; their window starts at the Ethernet header, and the link-layer cast is
+    /// Packets carry the interface index and the VLAN whose tag the device has taken off; their window starts at the Ethernet header, and the link-layer cast is
     /// [`LinkCast::Unicast`] for every address that is no group's. If the watchdog has asked for it, the device is reset here
     /// first, because this thread owns the ring.
     ///
@@ -325,9 +325,15 @@ impl RxRing {
             // ORDERING: acquire pairs with the device's write-back: DD is written after the frame and the length.
             let word = rest.load(Ordering::Acquire);
             let length = usize::from(layout.decode(word).length);
-            if !layout.is_good(word) || length.wrapping_sub(SHORTEST) > longest - SHORTEST {
-                odd = Some(Odd::Frame(layout.decode(word)));
-                break;
+            let has_length = length.wrapping_sub(SHORTEST) <= longest - SHORTEST;
+            let mut from = from;
+            if !layout.is_good(word) || !has_length {
+                if !layout.is_good_and_tagged(word) || !has_length {
+                    odd = Some(Odd::Frame(layout.decode(word)));
+                    break;
+                }
+                // Nothing here heeds priorities: with a tag that has one and no VLAN, a frame is as one without (IEEE 802.1Q 6.9.1).
+                from = from.with_vlan(vlan_number(layout.decode(word).tag));
             }
             let Some(mut fresh) = cache.take() else {
                 odd = Some(Odd::NoBuffer);

@@ -233,10 +233,10 @@ impl<R: RegisterIo> Adapter<R> {
         }
     }
 
-    /// Writes addresses and multicast table.
+    /// Writes addresses and the tables of groups and VLANs.
     pub(crate) fn write_filters(&self) {
         filter::write_addresses(&self.regs, self.mac);
-        filter::write_table(&self.regs, &self.receive_filter.lock());
+        filter::write_tables(&self.regs, &self.receive_filter.lock());
     }
 
     /// Enables both halves if the port is running. Under the transmit lock of queue 0, through which
@@ -253,6 +253,9 @@ impl<R: RegisterIo> Adapter<R> {
             return;
         }
         hardware::program_transmitter(&self.regs, self.variant, self.queue_count());
+        if self.handles_tags() {
+            hardware::enable_tags(&self.regs);
+        }
         hardware::enable_transmit(&self.regs);
         self.open_receive();
     }

@@ -136,15 +136,16 @@ impl TxRing {
     }
 
     /// Puts frames from the front of `batch` into the ring, up to the end of the ring or the first that cannot be sent as it is. The
-    /// device learns of them at the next [`flush`](Self::flush).
+    /// device learns of them at the next [`flush`](Self::flush). `tag` is what each descriptor has besides.
     #[inline]
-    pub(crate) fn encap(&mut self, batch: &mut PacketBatch, longest: usize) -> Encapsulated {
+    pub(crate) fn encap(&mut self, batch: &mut PacketBatch, tag: u64, longest: usize) -> Encapsulated {
         let start = self.next;
         let end = self.maps.len().min(start + self.free());
         let (descriptors, _) = self.memory.cells().as_chunks::<WORDS>();
         let descriptors = descriptors.get(start..end).unwrap_or_default();
         let maps = self.maps.get_mut(start..end).unwrap_or_default();
         let (mut octets, mut stopped) = (0, None);
+        let whole = desc::tx_word(0, TxCommand::EOP | TxCommand::IFCS) | tag;
         let frames = batch.consume(maps.iter_mut().zip(descriptors), |mut packet, (map, [address, rest])| {
             let len = packet.len();
             if len.wrapping_sub(MIN_FRAME) > longest - MIN_FRAME {
@@ -159,7 +160,7 @@ impl TxRing {
             match map.lend(packet) {
                 Ok(segment) => {
                     #[expect(clippy::cast_possible_truncation, reason = "the tag's maxsize is below 2^16")]
-                    let word = desc::tx_word(segment.len as u16, TxCommand::EOP | TxCommand::IFCS);
+                    let word = whole | desc::tx_word(segment.len as u16, TxCommand::empty());
                     // Plain stores: the descriptor is ours until TDT passes it, see `flush`.
                     address.store(segment.addr.as_u64(), Ordering::Relaxed);
                     rest.store(word, Ordering::Relaxed);

@@ -8,7 +8,7 @@
 use core::fmt;
 
 use pktbuf::{PacketBatch, PoolCache};
-use wire::MacAddr;
+use wire::{MacAddr, VlanId};
 
 use crate::DropReason;
 
@@ -171,6 +171,22 @@ pub trait Interface: Send + Sync + fmt::Debug {
     /// Thread context, any thread; never interrupt context. Takes the port's transmit lock for the
     /// length of the call (a spin lock) and does not sleep. The caller holds no other lock.
     fn transmit(&self, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome;
+
+    /// Sends as [`transmit`](Self::transmit) does, with the tag of `vlan` (IEEE 802.1Q) inserted in every frame, which has none yet. It
+    /// does not count for the [`mtu`](Self::mtu). An interface that inserts no tags refuses all frames with
+    /// [`TxRefusal::NotRunning`].
+    ///
+    /// # Context
+    /// As [`transmit`](Self::transmit).
+    fn transmit_tagged(&self, vlan: VlanId, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome {
+        let _ = (vlan, cache);
+        if batch.is_empty() { TxOutcome::all(0) } else { TxOutcome::refused(0, TxRefusal::NotRunning) }
+    }
+
+    /// Returns the VLAN that the interface is, and the name of the one whose frames carry the tag; `None` for a port.
+    fn vlan(&self) -> Option<(VlanId, &str)> {
+        None
+    }
 
     /// Returns a copy of the counters.
     ///

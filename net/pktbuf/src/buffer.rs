@@ -11,34 +11,7 @@ use core::{fmt, ptr::NonNull};
 
 use ksync::{AtLeast, Home, Homing};
 
-use crate::{BufferSize, HEADROOM, PacketPool};
-
-/// Where a packet came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Origin {
-    /// An interface received it.
-    Received,
-    /// This router made it.
-    Local,
-}
-
-/// To whom the link-layer destination address of a received frame was addressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum LinkCast {
-    /// To the receiving interface alone.
-    Unicast,
-    /// To a group.
-    Multicast,
-    /// To everybody on the link.
-    Broadcast,
-    /// To another station: seen in promiscuous mode only.
-    OtherHost,
-}
-
-/// `rx_if` of a packet that no interface received.
-const NO_INTERFACE: u16 = u16::MAX;
+use crate::{Arrival, BufferSize, HEADROOM, LinkCast, Origin, PacketPool};
 
 /// One frame of a pool: a cache line of what is known about the packet, and the storage it leads to.
 ///
@@ -66,26 +39,6 @@ struct About {
     offset: u16,
     len: u16,
     from: Arrival,
-}
-
-/// Where a packet came from, and for whom: all that a driver says of the frames it hands up, made once for many.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(4))]
-pub struct Arrival {
-    rx_if: u16,
-    origin: Origin,
-    link_cast: LinkCast,
-}
-
-impl Arrival {
-    const NOWHERE: Self = Self { rx_if: NO_INTERFACE, origin: Origin::Local, link_cast: LinkCast::Unicast };
-
-    /// Says that the interface of index `rx_if` received it, addressed as `link_cast` says.
-    #[inline]
-    #[must_use]
-    pub const fn interface(rx_if: u16, link_cast: LinkCast) -> Self {
-        Self { rx_if, origin: Origin::Received, link_cast }
-    }
 }
 
 const _: () = assert!(size_of::<Frame>() == 64 && size_of::<About>() == 8);
@@ -318,41 +271,58 @@ impl PacketBuf {
         Some(())
     }
 
+    /// Returns where the packet came from, in one word.
+    #[inline]
+    pub fn arrival(&self) -> Arrival {
+        self.frame.about.from
+    }
+
     /// Returns the index of the interface that received the packet, if one did.
     #[inline]
     pub fn rx_if(&self) -> Option<u16> {
-        (self.frame.about.from.rx_if != NO_INTERFACE).then_some(self.frame.about.from.rx_if)
+        self.frame.about.from.rx_if()
     }
 
     /// Notes that the interface of index `rx_if` received the packet; the origin becomes [`Origin::Received`].
     #[inline]
     pub fn set_rx_if(&mut self, rx_if: u16) {
-        self.frame.about.from.rx_if = rx_if;
-        self.frame.about.from.origin = Origin::Received;
+        self.frame.about.from = self.frame.about.from.with_interface(rx_if);
+    }
+
+    /// Returns the number of the VLAN whose tag was taken off the packet; 0 for none.
+    #[inline]
+    pub fn vlan(&self) -> u16 {
+        self.frame.about.from.vlan()
+    }
+
+    /// Notes the number of the VLAN whose tag was taken off the packet, of twelve bits; 0 for none.
+    #[inline]
+    pub fn set_vlan(&mut self, number: u16) {
+        self.frame.about.from = self.frame.about.from.with_vlan(number);
     }
 
     /// Returns where the packet came from.
     #[inline]
     pub fn origin(&self) -> Origin {
-        self.frame.about.from.origin
+        self.frame.about.from.origin()
     }
 
     /// Sets where the packet came from.
     #[inline]
     pub fn set_origin(&mut self, origin: Origin) {
-        self.frame.about.from.origin = origin;
+        self.frame.about.from = self.frame.about.from.with_origin(origin);
     }
 
     /// Returns to whom the received frame was addressed.
     #[inline]
     pub fn link_cast(&self) -> LinkCast {
-        self.frame.about.from.link_cast
+        self.frame.about.from.link_cast()
     }
 
     /// Sets to whom the received frame was addressed.
     #[inline]
     pub fn set_link_cast(&mut self, link_cast: LinkCast) {
-        self.frame.about.from.link_cast = link_cast;
+        self.frame.about.from = self.frame.about.from.with_link_cast(link_cast);
     }
 }
 
@@ -362,8 +332,9 @@ impl fmt::Debug for PacketBuf {
             .field("offset", &self.frame.about.offset)
             .field("len", &self.frame.about.len)
             .field("rx_if", &self.rx_if())
-            .field("origin", &self.frame.about.from.origin)
-            .field("link_cast", &self.frame.about.from.link_cast)
+            .field("vlan", &self.vlan())
+            .field("origin", &self.origin())
+            .field("link_cast", &self.link_cast())
             .finish_non_exhaustive()
     }
 }

@@ -17,6 +17,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod arrival;
 mod batch;
 mod buffer;
 mod cache;
@@ -24,8 +25,9 @@ mod pool;
 mod size;
 mod tripwire;
 
+pub use arrival::{Arrival, LinkCast, Origin};
 pub use batch::{BATCH_CAPACITY, Drain, PacketBatch};
-pub use buffer::{Arrival, LinkCast, Origin, PacketBuf};
+pub use buffer::PacketBuf;
 pub use cache::PoolCache;
 pub use pool::{Census, MAX_CACHES, PacketPool};
 pub use size::BufferSize;

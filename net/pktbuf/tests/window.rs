@@ -119,6 +119,7 @@ fn a_fresh_buffer_is_empty_behind_its_headroom() {
         assert_eq!((buf.headroom(), buf.len(), buf.tailroom()), (HEADROOM, 0, size.stride() - HEADROOM));
         assert!(buf.tailroom() > size.octets());
         assert_eq!((buf.rx_if(), buf.origin(), buf.link_cast()), (None, Origin::Local, LinkCast::Unicast));
+        assert_eq!(buf.vlan(), 0);
         assert_eq!(buf.pool().map(PacketPool::buffer_size), Some(size));
     }
 }
@@ -129,11 +130,13 @@ fn a_frame_that_is_used_again_carries_no_description_of_its_last_packet() {
     let mut buf = pool.alloc().unwrap();
     buf.set_rx_if(3);
     buf.set_link_cast(LinkCast::Broadcast);
+    buf.set_vlan(10);
     buf.append(b"old").unwrap();
-    assert_eq!((buf.rx_if(), buf.origin()), (Some(3), Origin::Received));
+    assert_eq!((buf.rx_if(), buf.vlan(), buf.origin()), (Some(3), 10, Origin::Received));
     drop(buf);
     let buf = pool.alloc().unwrap();
     assert_eq!((buf.rx_if(), buf.origin(), buf.link_cast(), buf.len()), (None, Origin::Local, LinkCast::Unicast, 0));
+    assert_eq!(buf.vlan(), 0);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //!   is an array reference and its variable parts are slices already cut to size.
 //! - Headers ([`EthernetHeader`], [`ArpPacket`], [`Ipv4Header`], [`UdpHeader`], [`icmpv4::Message`]) are plain
 //!   values that write all of their bytes, so that nothing stale in a reused buffer gets out.
-//! - [`checksum`]: RFC 1071 sums and RFC 1624 updates. [`MacAddr`], [`Ipv4Prefix`] and [`Ipv4Cidr`]: addresses.
+//! - [`checksum`]: RFC 1071 sums and RFC 1624 updates. [`MacAddr`], [`VlanId`], [`Ipv4Prefix`] and [`Ipv4Cidr`]: addresses.
 //!
 //! Pure and allocation-free: any context. All numbers in the API are in host byte order.
 
@@ -26,6 +26,7 @@ pub mod options;
 mod prefix;
 pub mod protocol;
 mod udp;
+mod vlan;
 
 pub use arp::{Arp, ArpOperation, ArpPacket};
 pub use ethernet::{ETHERNET_HEADER_LEN, EtherType, Ethernet, EthernetHeader};
@@ -34,6 +35,7 @@ pub use ipv4::{IPV4_HEADER_LEN, Ipv4, Ipv4Error, Ipv4Header};
 pub use mac::MacAddr;
 pub use prefix::{Ipv4Cidr, Ipv4Prefix, PrefixError};
 pub use udp::{Udp, UdpHeader};
+pub use vlan::{VLAN_TAG_LEN, VlanId, vlan_number};
 
 /// The bytes end before the header that should be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use e1000::{
     filter::hash,
     regs::{Cause, Ctrl, RAH_AV, RSSRK_WORDS, Rctl, Status},
 };
-use wire::MacAddr;
+use wire::{MacAddr, vlan_number};
 
 use crate::{faults::Faults, iommu::Iommu, nic::Wired, registers::Device};
 
@@ -126,6 +126,7 @@ impl Device {
         if self.turns_away(wired.octets.len()) {
             return true;
         }
+        let (wired, tag) = self.strip(wired);
         let pieces = self.cut(&wired);
         let queue = self.queue_of(&wired.octets);
         let (base, length) = self.ring([Reg::Rdbal(queue), Reg::Rdbah(queue), Reg::Rdlen(queue)]);
@@ -147,7 +148,8 @@ impl Device {
             let descriptor = base + 16 * u64::from(self.get(Reg::Rdh(queue)));
             let Some(buffer) = memory.read_word(descriptor) else { return true };
             memory.write(buffer, piece);
-            let status = if n == last { RxStatus::DD | RxStatus::EOP } else { RxStatus::DD };
+            let mut status = if n == last { RxStatus::DD | RxStatus::EOP } else { RxStatus::DD };
+            status.set(RxStatus::VP, n == last && tag.is_some());
             let errors = if n == last { wired.errors } else { RxErrors::empty() };
             let (looked, wrong) =
                 if n == last { self.look_at_sums(&wired.octets) } else { (RxStatus::empty(), RxErrors::empty()) };
@@ -157,7 +159,7 @@ impl Device {
                 // The hash and what it was made of lie where the address was.
                 memory.write_word(descriptor, 0x5eed_5eed_0000_0001);
             }
-            let word = self.layout().encode(RxWriteback { length: length16, status, errors });
+            let word = self.layout().encode(RxWriteback { length: length16, status, errors, tag: tag.unwrap_or(0) });
             self.write_back(memory, descriptor + 8, word, false);
             self.set(Reg::Rdh(queue), (self.get(Reg::Rdh(queue)) + 1) % length);
         }
@@ -221,6 +223,37 @@ impl Device {
         word.get(usize::from(entry % 4)).map_or(0, |entry| entry >> 7)
     }
 
+    /// Returns the control information of the tag that a frame has, if it has one of the type in VET.
+    fn tag_of(&self, frame: &[u8]) -> Option<u16> {
+        let &[_, _, high, low] = frame.get(12..16).filter(|tag| self.is_vet(tag))?.first_chunk()?;
+        Some(u16::from_be_bytes([high, low]))
+    }
+
+    fn is_vet(&self, tag: &[u8]) -> bool {
+        tag.first_chunk().is_some_and(|kind| u32::from(u16::from_be_bytes(*kind)) == self.get(Reg::Vet))
+    }
+
+    fn handles_tags(&self) -> bool {
+        Ctrl::from_bits_retain(self.get(Reg::Ctrl)).contains(Ctrl::VME)
+    }
+
+    /// Takes a tag off with CTRL.VME. 9.2.
+    fn strip(&self, mut wired: Wired) -> (Wired, Option<u16>) {
+        let tag = self.tag_of(&wired.octets).filter(|_| self.handles_tags());
+        if tag.is_some() {
+            wired.octets.drain(12..16);
+        }
+        (wired, tag)
+    }
+
+    /// Inserts a tag with CTRL.VME, if its descriptor wants that. 9.2.
+    fn insert(&self, frame: &mut Vec<u8>, word: u64) {
+        let Some(tag) = desc::tx_tag_decode(word).filter(|_| self.handles_tags()) else { return };
+        let [.., high, low] = self.get(Reg::Vet).to_be_bytes();
+        let [first, second] = tag.to_be_bytes();
+        frame.splice(12..12, [high, low, first, second]);
+    }
+
     /// Cuts a frame into what goes into each descriptor.
     fn cut(&self, wired: &Wired) -> Vec<Vec<u8>> {
         let pieces = wired.pieces.max(1);
@@ -228,11 +261,18 @@ impl Device {
         wired.octets.chunks(size).map(<[u8]>::to_vec).collect()
     }
 
-    /// The address filter, 13.5.
+    /// The filters for VLANs and addresses, 13.5.
     fn accepts(&self, frame: &[u8]) -> bool {
         let Some(octets) = frame.first_chunk::<6>() else { return false };
         let destination = MacAddr(*octets);
         let rctl = Rctl::from_bits_retain(self.get(Reg::Rctl));
+        if let Some(tag) = self.tag_of(frame).filter(|_| rctl.contains(Rctl::VFE)) {
+            // Whatever the address is, and in promiscuous mode as well.
+            let [word, ..] = (vlan_number(tag) >> 5).to_le_bytes();
+            if self.get(Reg::Vfta(word)) & 1 << (tag & 31) == 0 {
+                return false;
+            }
+        }
         if destination.is_broadcast() {
             return rctl.contains(Rctl::BAM);
         }
@@ -297,7 +337,8 @@ impl Device {
         let Some(piece) = memory.read(buffer, usize::from(octets)) else { return false };
         self.engine.partial[place].extend(piece);
         if command.contains(TxCommand::EOP) {
-            let frame = std::mem::take(&mut self.engine.partial[place]);
+            let mut frame = std::mem::take(&mut self.engine.partial[place]);
+            self.insert(&mut frame, word);
             self.engine.runts += u64::from(frame.len() < 60);
             self.count_frame(&frame, true);
             if self.is_looped() {

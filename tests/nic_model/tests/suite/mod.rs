@@ -12,6 +12,7 @@ mod loopback;
 mod receive;
 mod stop;
 mod transmit;
+mod vlan;
 
 pub(crate) mod part_under_test {
     use e1000::Config;
