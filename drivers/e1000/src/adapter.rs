@@ -228,7 +228,7 @@ impl<R: RegisterIo> Adapter<R> {
         &self,
         ring: &mut Option<TxRing>,
         sent: &TxCounters,
-        (batch, tag): (&mut PacketBatch, u64),
+        (batch, how): (&mut PacketBatch, How),
         mut home: impl FnMut(PacketBuf),
     ) -> Result<u32, (u32, TxRefusal)> {
         // ORDERING: acquire pairs with the release in `close_egress`.
@@ -243,11 +243,11 @@ impl<R: RegisterIo> Adapter<R> {
             return Err((0, TxRefusal::LinkDown));
         }
         // A tag that is inserted takes its room of what a frame may have.
-        let inserted = if tag == 0 { 0 } else { VLAN_TAG_LEN };
+        let inserted = if how.tag == 0 { 0 } else { VLAN_TAG_LEN };
         let longest = (self.frames.longest - inserted).max(MIN_FRAME);
         let (mut accepted, mut octets) = (0, 0);
         let refused = loop {
-            let put = ring.encap(batch, tag, longest);
+            let put = ring.encap(batch, how.tag, longest);
             accepted += put.frames as u64;
             octets += put.octets;
             match put.stopped {
@@ -270,7 +270,9 @@ impl<R: RegisterIo> Adapter<R> {
                 }
             }
         };
-        ring.flush(&self.regs);
+        if !how.more || refused.is_some() || ring.holds_many() {
+            ring.flush(&self.regs);
+        }
         sent.packets.add(accepted);
         sent.octets.add(octets);
         if refused == Some(TxRefusal::RingFull) {
@@ -282,9 +284,9 @@ impl<R: RegisterIo> Adapter<R> {
         refused.map_or(Ok(accepted), |why| Err((accepted, why)))
     }
 
-    /// Sends a batch; `tag` goes into each frame's descriptor ([`desc::tx_tag`], or 0).
+    /// Sends a batch.
     #[inline]
-    fn send(&self, batch: &mut PacketBatch, tag: u64, cache: &mut PoolCache) -> TxOutcome {
+    fn send(&self, batch: &mut PacketBatch, how: How, cache: &mut PoolCache) -> TxOutcome {
         if batch.is_empty() {
             return TxOutcome::all(0);
         }
@@ -294,7 +296,7 @@ impl<R: RegisterIo> Adapter<R> {
         let mut finished = Finished::new();
         let result = {
             let mut ring = queue.tx.lock();
-            self.transmit_locked(&mut ring, &queue.sent, (batch, tag), |packet| {
+            self.transmit_locked(&mut ring, &queue.sent, (batch, how), |packet| {
                 if let Err(packet) = cache.try_recycle(packet) {
                     finished.push(packet);
                 }
@@ -309,6 +311,15 @@ impl<R: RegisterIo> Adapter<R> {
             Err((accepted, why)) => TxOutcome::refused(accepted, why),
         }
     }
+}
+
+/// How the frames of a batch are sent.
+#[derive(Clone, Copy, Debug)]
+struct How {
+    /// What goes into each frame's descriptor besides: [`desc::tx_tag`], or 0.
+    tag: u64,
+    /// More follows at once, and will have the device told.
+    more: bool,
 }
 
 impl<R: RegisterIo> Interface for Adapter<R> {
@@ -335,7 +346,21 @@ impl<R: RegisterIo> Interface for Adapter<R> {
 
     #[inline]
     fn transmit(&self, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome {
-        self.send(batch, 0, cache)
+        self.send(batch, How { tag: 0, more: false }, cache)
+    }
+
+    #[inline]
+    fn transmit_more(&self, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome {
+        self.send(batch, How { tag: 0, more: true }, cache)
+    }
+
+    fn ring_doorbell(&self, lane: usize) {
+        let mut ring = self.queues.of(lane).tx.lock();
+        // ORDERING: acquire pairs with the release in `close_egress`.
+        let running = self.phase() == Phase::Running && self.egress_open.load(Ordering::Acquire);
+        if let Some(ring) = ring.as_mut().filter(|ring| running && !ring.paused) {
+            ring.flush(&self.regs);
+        }
     }
 
     fn transmit_tagged(&self, vlan: VlanId, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome {
@@ -343,7 +368,7 @@ impl<R: RegisterIo> Interface for Adapter<R> {
         if !self.handles_tags() && !batch.is_empty() {
             return TxOutcome::refused(0, TxRefusal::NotRunning);
         }
-        self.send(batch, desc::tx_tag(vlan), cache)
+        self.send(batch, How { tag: desc::tx_tag(vlan), more: false }, cache)
     }
 
     fn statistics(&self) -> IfStatistics {

@@ -152,6 +152,18 @@ impl RxRing {
         self.available().is_some()
     }
 
+    /// Returns whether at least `frames` received descriptors wait to be served. Reads one word of memory.
+    ///
+    /// # Context
+    /// The owning thread.
+    #[inline]
+    #[must_use]
+    pub fn has_backlog(&self, frames: usize) -> bool {
+        let (len, last) = (self.maps.len(), self.next + frames.saturating_sub(1));
+        // The device writes them in order; those that it has not been given back are not done.
+        frames < len && self.written(if last < len { last } else { last - len }).is_some()
+    }
+
     /// Counts the received frames that nobody has served, the frame under way included if its end is there. The device
     /// has stopped, or it may become more at once.
     pub(crate) fn unserved(&self) -> usize {
@@ -195,7 +207,9 @@ impl RxRing {
             Sums::Compared => self.harvest_comparing(counters, budget, cache, &mut sink),
             _ => self.harvest(counters, budget, cache, &mut sink),
         };
-        if self.unflushed >= REFILL.min(self.maps.len() / 2) {
+        // While frames wait for the thread in any case, a longer wait for descriptors costs nothing, and each write waits for the device.
+        let worth = if served < budget { REFILL.min(self.maps.len() / 2) } else { REFILL.max(self.maps.len() / 4) };
+        if self.unflushed >= worth {
             self.publish(adapter.regs());
         }
         served

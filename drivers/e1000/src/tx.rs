@@ -186,6 +186,12 @@ impl TxRing {
         descriptors.get(index)
     }
 
+    /// Returns whether the device is untold of so many frames that it should not wait for more.
+    #[inline]
+    pub(crate) fn holds_many(&self) -> bool {
+        self.unflushed >= self.maps.len() / 2
+    }
+
     /// Tells the device of all frames put in since the last time: RS on the last of them, then one doorbell.
     #[inline]
     pub(crate) fn flush<R: RegisterIo>(&mut self, regs: &R) {

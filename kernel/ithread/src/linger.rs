@@ -34,12 +34,12 @@ impl Linger {
         Self { last: Instant::ZERO, distance: LONGEST }
     }
 
-    /// Notes that work was found at `now`.
+    /// Notes that work was found at `begin`, and done at `end`.
     #[inline]
-    pub fn worked(&mut self, now: Instant) {
-        let distance = now.saturating_duration_since(self.last).min(LONGEST);
+    pub fn worked(&mut self, begin: Instant, end: Instant) {
+        let distance = begin.saturating_duration_since(self.last).min(LONGEST);
         self.distance = self.distance - (self.distance / (1 << SHIFT)) + distance / (1 << SHIFT);
-        self.last = now;
+        self.last = end;
     }
 
     /// Returns whether, at `now`, with nothing to do, it is worth looking again soon.
@@ -68,7 +68,7 @@ mod tests {
     /// Work every `micros`, `times`.
     fn steady(linger: &mut Linger, from: u64, micros: u64, times: u64) -> u64 {
         for n in 1..=times {
-            linger.worked(at(from + n * micros));
+            linger.worked(at(from + n * micros), at(from + n * micros));
         }
         from + times * micros
     }
@@ -77,7 +77,7 @@ mod tests {
     fn one_that_was_never_busy_sleeps() {
         assert!(!Linger::new().expects_more(at(5)));
         let mut linger = Linger::new();
-        linger.worked(at(1_000_000));
+        linger.worked(at(1_000_000), at(1_000_000));
         assert!(
             !linger.expects_more(at(1_000_001)),
             "the first work after a long pause is answered by an interrupt's thread"
@@ -101,6 +101,15 @@ mod tests {
     }
 
     #[test]
+    fn work_that_takes_long_is_not_a_pause() {
+        let mut linger = Linger::new();
+        for n in 1..=30 {
+            linger.worked(at(1_000_000 + n * 1050), at(1_000_000 + n * 1050 + 1000));
+        }
+        assert!(linger.expects_more(at(1_032_500 + 60)), "50 us after a millisecond of work, again and again");
+    }
+
+    #[test]
     fn rare_work_is_left_to_interrupts() {
         let mut linger = Linger::new();
         let now = steady(&mut linger, 1_000_000, 50, 50);
@@ -112,9 +121,9 @@ mod tests {
     #[test]
     fn a_clock_that_stands_still_or_steps_back_harms_nothing() {
         let mut linger = Linger::new();
-        linger.worked(at(500));
-        linger.worked(at(400));
-        linger.worked(at(400));
+        linger.worked(at(500), at(500));
+        linger.worked(at(400), at(400));
+        linger.worked(at(400), at(400));
         assert!(!linger.expects_more(at(0)) || linger.distance <= RARE);
     }
 }

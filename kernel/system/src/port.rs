@@ -27,6 +27,8 @@ use crate::{fail_points, hand_over::FirstPacket, lines, messages::Wiring, net, r
 
 /// Frames taken from the ring at once: one batch.
 const BUDGET: usize = 64;
+/// Frames that wait in the ring when the thread falls behind: then it tells the devices of what it sends as rarely as it can.
+const BACKLOG: usize = 128;
 /// Batches in a run, at most: what a run costs beside its packets is spread over so many.
 const BATCHES: usize = 4;
 /// Looks at the ring in a run that finds nothing, and pauses between two of them: a few microseconds in all.
@@ -281,7 +283,11 @@ impl Forwarder {
                 }
                 pass.receive_ring(batch, IfIndex(port.number), rx.vouches());
                 sampler.mark(Stage::Decide);
-                pass.finish();
+                if rx.has_backlog(BACKLOG) {
+                    pass.finish_batch();
+                } else {
+                    pass.finish();
+                }
                 sampler.mark(Stage::Send);
                 served += found;
             }
@@ -311,7 +317,8 @@ impl Handler for Forwarder {
         }
         if served > 0 {
             self.first.after_pass(&self.worker);
-            self.linger.worked(now);
+            // A short run takes no time that counts.
+            self.linger.worked(now, if served > BUDGET { time::now() } else { now });
             // One more look costs a read of memory; an interrupt costs an exit and 128 us on some devices.
             return Pass::Again;
         }

@@ -188,6 +188,24 @@ pub trait Interface: Send + Sync + fmt::Debug {
         None
     }
 
+    /// The same as [`transmit`](Self::transmit) when the caller is about to send more: the port may leave its device untold of these frames, until the next
+    /// [`transmit`](Self::transmit) or [`ring_doorbell`](Self::ring_doorbell), of which the caller makes one soon.
+    ///
+    /// # Context
+    /// As [`transmit`](Self::transmit).
+    fn transmit_more(&self, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome {
+        self.transmit(batch, cache)
+    }
+
+    /// Tells the device of frames it has been left untold of. `lane` is that of the cache they were sent with
+    /// ([`PoolCache::lane`]).
+    ///
+    /// # Context
+    /// As [`transmit`](Self::transmit).
+    fn ring_doorbell(&self, lane: usize) {
+        let _ = lane;
+    }
+
     /// Returns a copy of the counters.
     ///
     /// # Context

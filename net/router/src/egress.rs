@@ -132,12 +132,29 @@ impl Pass<'_> {
         }
     }
 
-    /// Sends all batches.
+    /// Sends all batches. With `more` about to follow the interfaces may leave their devices untold of it; else they tell
+    /// of what they have left untold before.
     #[inline]
-    pub(crate) fn flush_all(&mut self) {
+    pub(crate) fn flush_all(&mut self, more: bool) {
+        self.core.more = more;
         while self.core.waiting != 0 {
             let lowest = self.core.waiting.trailing_zeros();
             self.flush(IfIndex(u16::try_from(lowest).unwrap_or(0)));
+        }
+        if !more && self.core.untold != 0 {
+            self.tell_all();
+        }
+        self.core.more = false;
+    }
+
+    /// Has the interfaces tell their devices of all that was sent.
+    fn tell_all(&mut self) {
+        while self.core.untold != 0 {
+            let lowest = self.core.untold.trailing_zeros();
+            self.core.untold &= self.core.untold - 1;
+            if let Some(port) = self.snapshot.port(IfIndex(u16::try_from(lowest).unwrap_or(0))) {
+                port.ring_doorbell(self.core.cache.lane());
+            }
         }
     }
 
@@ -156,7 +173,13 @@ impl Pass<'_> {
                 }
                 break;
             };
-            let outcome = port.transmit(&mut egress.batch, &mut core.cache);
+            let outcome = if core.more {
+                core.untold |= 1 << out.as_usize();
+                port.transmit_more(&mut egress.batch, &mut core.cache)
+            } else {
+                core.untold &= !(1 << out.as_usize());
+                port.transmit(&mut egress.batch, &mut core.cache)
+            };
             // Who the accepted ones were can only be told from who is left.
             let left = Tally::of(&egress.batch);
             tally.record_sent(&left, &core.counters);

@@ -51,6 +51,10 @@ pub(crate) struct Core {
     pub(crate) egress: Vec<Egress>,
     /// Bit n is set while the batch of interface n is not empty.
     pub(crate) waiting: u32,
+    /// More is about to be sent in this pass.
+    pub(crate) more: bool,
+    /// Bit n is set while interface n may have left its device untold of something sent; 0 between passes.
+    pub(crate) untold: u32,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) limiter: RateLimiter,
     /// For packets coming out of a hold queue or a protocol queue; empty between calls.
@@ -87,6 +91,8 @@ impl Worker {
             cache,
             egress: (0..MAX_INTERFACES).map(|_| Egress::new()).collect(),
             waiting: 0,
+            more: false,
+            untold: 0,
             counters,
             limiter: RateLimiter::new(0),
             scratch: PacketBatch::new(),
@@ -221,7 +227,19 @@ impl<'p> Pass<'p> {
     /// Sends what has been decided so far. The end of a pass does so by itself.
     #[inline]
     pub fn finish(&mut self) {
-        self.flush_all();
+        self.send_all(false);
+    }
+
+    /// The same when more frames are about to be handed in, in this pass: devices may learn of it all at its end, since telling them
+    /// costs as much for one frame as for hundreds.
+    #[inline]
+    pub fn finish_batch(&mut self) {
+        self.send_all(true);
+    }
+
+    #[inline]
+    fn send_all(&mut self, more: bool) {
+        self.flush_all(more);
         let here = self.core.workstream;
         if let Some(source) = &mut self.core.source {
             self.router.netisr().end_pass(source, here);

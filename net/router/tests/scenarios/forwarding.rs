@@ -195,3 +195,19 @@ fn a_card_that_vouches_for_checksums_is_believed_for_plain_packets_and_for_nothi
     bench.receive_all(EM0, &[wrong]);
     assert_eq!(bench.ports[1].take_ip().len(), 0);
 }
+
+#[test]
+fn a_device_is_told_once_of_all_that_a_long_pass_sends_and_nothing_stays_behind() {
+    for last_is_full in [true, false] {
+        let mut bench = Bench::warm();
+        let frames: Vec<_> = (0..200).map(|n| udp(&good(), n)).collect();
+        bench.receive_falling_behind(EM0, &frames, last_is_full);
+        let numbers: Vec<_> = bench.ports[1].take_ip().iter().map(|packet| number(packet)).collect();
+        assert_eq!(numbers, (0..200).collect::<Vec<_>>());
+        let (calls, doorbells) = (&bench.ports[1].calls, &bench.ports[1].doorbells);
+        assert!(calls.load(Ordering::Relaxed) >= 4);
+        // The last batch tells of those before it, if it is known to be the last.
+        assert_eq!(doorbells.load(Ordering::Relaxed), usize::from(last_is_full));
+        assert_eq!(bench.assert_conserved().fates.forwarded, 200);
+    }
+}

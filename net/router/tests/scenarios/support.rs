@@ -56,7 +56,10 @@ pub(crate) struct FakePort {
     pub(crate) calls: AtomicUsize,
     /// The longest frame that can be sent.
     pub(crate) longest: AtomicUsize,
+    pub(crate) doorbells: AtomicUsize,
     sent: Mutex<Vec<Vec<u8>>>,
+    /// Sent, and the device does not know yet.
+    untold: Mutex<Vec<Vec<u8>>>,
 }
 
 impl fmt::Debug for FakePort {
@@ -75,8 +78,37 @@ impl FakePort {
             room: AtomicUsize::new(usize::MAX),
             calls: AtomicUsize::new(0),
             longest: AtomicUsize::new(1514),
+            doorbells: AtomicUsize::new(0),
             sent: Mutex::new(Vec::new()),
+            untold: Mutex::new(Vec::new()),
         })
+    }
+
+    fn tell(&self) {
+        self.sent.lock().unwrap().append(&mut self.untold.lock().unwrap());
+    }
+
+    fn put(&self, batch: &mut PacketBatch, cache: &mut PoolCache, sent: &Mutex<Vec<Vec<u8>>>) -> TxOutcome {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let mut accepted = 0;
+        while let Some(front) = batch.front() {
+            let refusal = match () {
+                () if !self.running() => Some(TxRefusal::NotRunning),
+                () if !self.link_up() => Some(TxRefusal::LinkDown),
+                () if front.len() > self.longest.load(Ordering::Relaxed) => Some(TxRefusal::TooLong),
+                () if self.room.load(Ordering::Relaxed) == 0 => Some(TxRefusal::RingFull),
+                () => None,
+            };
+            if let Some(refusal) = refusal {
+                return TxOutcome::refused(accepted, refusal);
+            }
+            let packet = batch.pop().unwrap();
+            sent.lock().unwrap().push(packet.bytes().to_vec());
+            cache.recycle(packet);
+            self.room.fetch_sub(1, Ordering::Relaxed);
+            accepted += 1;
+        }
+        TxOutcome::all(accepted)
     }
 
     /// Takes what was sent since the last time.
@@ -113,26 +145,17 @@ impl Interface for FakePort {
     }
 
     fn transmit(&self, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let mut accepted = 0;
-        while let Some(front) = batch.front() {
-            let refusal = match () {
-                () if !self.running() => Some(TxRefusal::NotRunning),
-                () if !self.link_up() => Some(TxRefusal::LinkDown),
-                () if front.len() > self.longest.load(Ordering::Relaxed) => Some(TxRefusal::TooLong),
-                () if self.room.load(Ordering::Relaxed) == 0 => Some(TxRefusal::RingFull),
-                () => None,
-            };
-            if let Some(refusal) = refusal {
-                return TxOutcome::refused(accepted, refusal);
-            }
-            let packet = batch.pop().unwrap();
-            self.sent.lock().unwrap().push(packet.bytes().to_vec());
-            cache.recycle(packet);
-            self.room.fetch_sub(1, Ordering::Relaxed);
-            accepted += 1;
-        }
-        TxOutcome::all(accepted)
+        self.tell();
+        self.put(batch, cache, &self.sent)
+    }
+
+    fn transmit_more(&self, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome {
+        self.put(batch, cache, &self.untold)
+    }
+
+    fn ring_doorbell(&self, _lane: usize) {
+        self.doorbells.fetch_add(1, Ordering::Relaxed);
+        self.tell();
     }
 
     fn statistics(&self) -> IfStatistics {
@@ -208,6 +231,21 @@ impl Bench {
                     batch.push(packet(pass, on, frame)).unwrap();
                 }
                 pass.receive_all(&mut batch);
+            }
+        });
+    }
+
+    /// One pass with these frames as a driver's thread hands them in that has fallen behind: more is about to come after each batch, and
+    /// after the last one as well if `more`.
+    pub(crate) fn receive_falling_behind(&mut self, on: IfIndex, frames: &[Vec<u8>], more: bool) {
+        let mut left = frames.chunks(BATCH_CAPACITY).count();
+        self.worker.pass(self.now, |pass| {
+            for frames in frames.chunks(BATCH_CAPACITY) {
+                let mut batch = PacketBatch::new();
+                frames.iter().for_each(|frame| batch.push(packet(pass, on, frame)).unwrap());
+                pass.receive_all(&mut batch);
+                left -= 1;
+                if left > 0 || more { pass.finish_batch() } else { pass.finish() }
             }
         });
     }

@@ -314,3 +314,54 @@ fn a_view_of_the_ring_shows_where_driver_and_device_stand() {
     assert_eq!((look.clean, look.used, look.device.owned()), (30, 0, Some(0)));
     bench.detach().unwrap();
 }
+
+#[test]
+fn a_device_that_more_is_promised_to_is_told_when_it_is_many_or_the_doorbell_is_rung() {
+    let machine = crate::machine(400);
+    let mut bench = machine.port(0);
+    let doorbells = |bench: &Bench| bench.nic.writes(Reg::Tdt(0));
+    let send = |bench: &mut Bench, serials: core::ops::Range<u32>| {
+        let mut batch = batch(bench, serials);
+        let outcome = bench.adapter.transmit_more(&mut batch, &mut bench.cache);
+        bench.nic.settle();
+        outcome
+    };
+    let before = doorbells(&bench);
+    assert_eq!(send(&mut bench, 0..10), TxOutcome::all(10));
+    assert_eq!((doorbells(&bench) - before, bench.nic.all_sent().len()), (0, 0), "untold");
+    bench.adapter.ring_doorbell(bench.cache.lane());
+    bench.adapter.ring_doorbell(bench.cache.lane());
+    bench.nic.settle();
+    assert_eq!((doorbells(&bench) - before, bench.nic.all_sent().len()), (1, 10), "told, once");
+    // Half the ring of 80 is many.
+    assert_eq!(send(&mut bench, 10..40), TxOutcome::all(30));
+    assert_eq!((doorbells(&bench) - before, bench.nic.all_sent().len()), (1, 0));
+    assert_eq!(send(&mut bench, 40..60), TxOutcome::all(20));
+    assert_eq!((doorbells(&bench) - before, bench.nic.all_sent().len()), (2, 50));
+    // An ordinary batch tells of those before it.
+    assert_eq!(send(&mut bench, 60..61), TxOutcome::all(1));
+    assert_eq!(bench.send(&frame(9, 61, 100)), TxOutcome::all(1));
+    bench.settle();
+    let sent = bench.nic.all_sent();
+    assert_eq!((doorbells(&bench) - before, sent.len()), (3, 2));
+    assert!(sent[1] == frame(9, 61, 100), "in order");
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
+fn no_doorbell_is_rung_after_the_egress_was_closed_and_what_was_untold_is_counted_as_unsent() {
+    let machine = crate::machine(400);
+    let mut bench = machine.port(0);
+    let mut untold = batch(&mut bench, 0..10);
+    assert_eq!(bench.adapter.transmit_more(&mut untold, &mut bench.cache), TxOutcome::all(10));
+    bench.adapter.close_egress();
+    bench.adapter.ring_doorbell(bench.cache.lane());
+    bench.nic.settle();
+    assert_eq!(bench.nic.all_sent().len(), 0);
+    let adapter = bench.adapter.clone();
+    bench.detach().unwrap();
+    let ledger = adapter.ledger();
+    assert_eq!((ledger.accepted, ledger.unsent, ledger.sent_difference()), (10, 10, 0));
+    machine.assert_empty();
+}
