@@ -30,6 +30,7 @@ use crate::{
     rxsum::ChecksumTrial,
     stats::{HardwareTotals, RxCounters, TxCounters},
     tx::{EncapError, Finished, MIN_FRAME, RECLAIM_BURST, TxRing},
+    txsum::TxSums,
     variant::Variant,
 };
 
@@ -282,6 +283,49 @@ impl<R: RegisterIo> Adapter<R> {
         #[expect(clippy::cast_possible_truncation, reason = "a batch has at most 64 frames")]
         let accepted = accepted as u32;
         refused.map_or(Ok(accepted), |why| Err((accepted, why)))
+    }
+
+    /// Sends a frame in which the device fills in checksums.
+    ///
+    /// # Context
+    /// As [`transmit`](Interface::transmit).
+    ///
+    /// # Errors
+    /// The frame, and why it was not taken; [`TxRefusal::TooLong`] also for what is no frame.
+    pub fn transmit_summed(
+        &self,
+        packet: PacketBuf,
+        sums: TxSums,
+        cache: &mut PoolCache,
+    ) -> Result<(), (PacketBuf, TxRefusal)> {
+        let queue = self.queues.of(cache.lane());
+        let mut finished = Finished::new();
+        let result = {
+            let mut ring = queue.tx.lock();
+            // ORDERING: acquire pairs with the release in `close_egress`.
+            let running = self.phase() == Phase::Running && self.egress_open.load(Ordering::Acquire);
+            match ring.as_mut().filter(|ring| running && !ring.paused) {
+                None => Err((packet, TxRefusal::NotRunning)),
+                Some(_) if !self.link_up() => Err((packet, TxRefusal::LinkDown)),
+                Some(ring) => {
+                    ring.reclaim(RECLAIM_BURST, &queue.sent, |packet| finished.push(packet));
+                    let put = ring.encap_summed(packet, sums, self.frames.longest);
+                    ring.flush(&self.regs);
+                    put.map_err(|(packet, why)| match why {
+                        EncapError::NoRoom => (packet, TxRefusal::RingFull),
+                        EncapError::TooLong | EncapError::Unsendable => (packet, TxRefusal::TooLong),
+                    })
+                }
+            }
+            .map(|octets| {
+                queue.sent.packets.bump();
+                queue.sent.octets.add(octets);
+            })
+        };
+        for packet in finished.drain(..) {
+            cache.recycle(packet);
+        }
+        result
     }
 
     /// Sends a batch.

@@ -91,6 +91,7 @@ mod stats;
 mod stop;
 mod tick;
 mod tx;
+mod txsum;
 mod variant;
 
 pub use adapter::{Adapter, Phase};
@@ -110,4 +111,5 @@ pub use rxsum::ChecksumTrial;
 pub use stats::HardwareTotals;
 pub use stop::{DmaStopped, Leftovers, TeardownError, TornDown};
 pub use tick::{Remedy, TickReport, TxHang};
+pub use txsum::{TxContext, TxExtended, TxSums, tx_extended};
 pub use variant::{DmaStop, EerdLayout, VARIANTS, VENDOR_INTEL, Variant};

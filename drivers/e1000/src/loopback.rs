@@ -9,7 +9,10 @@ use core::fmt;
 use ifnet::Interface;
 use ksync::atomic::Ordering;
 use pktbuf::{PacketBatch, PacketBuf, PoolCache};
-use wire::checksum;
+use wire::{
+    checksum::{self, Sum},
+    protocol,
+};
 
 use crate::{
     adapter::{Adapter, Phase},
@@ -18,6 +21,7 @@ use crate::{
     regs::{Ctrl, Rctl, Reg, RegisterIo},
     rx::RxRing,
     rxsum::ChecksumTrial,
+    txsum::TxSums,
     variant::DmaStop,
 };
 
@@ -40,8 +44,15 @@ const PHY_NEGOTIATE: u16 = 0x1340;
 
 /// Lengths of the frames in octets without FCS, in turn.
 const LENGTHS: [usize; 6] = [60, 1514, 61, 590, 128, 1099];
-/// Where the serial number lies: behind the headers of Ethernet and IPv4.
-const SERIAL: usize = 34;
+/// Where the headers of IPv4 and of UDP begin, and where their checksums lie.
+const HEADER: usize = 14;
+const HEADER_SUM: usize = 24;
+const DATAGRAM: usize = 34;
+const DATAGRAM_SUM: usize = 40;
+/// Where the serial number lies: behind the headers.
+const SERIAL: usize = 42;
+/// What the device fills in.
+const SUMS: TxSums = TxSums { header: Some((14, 34)), transport: Some((34, 40)) };
 
 /// What came back: everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,23 +136,48 @@ impl fmt::Display for LoopbackFault {
 impl core::error::Error for LoopbackFault {}
 
 /// The frame with a serial number: an IPv4 packet between addresses of RFC 2544 that change from frame to frame, so that all
-/// receive queues see some, of an experimental protocol (RFC 3692). Its length follows from the serial number.
+/// receive queues see some: UDP to the port that discards (RFC 863). Its length follows from the serial number.
 fn compose(mac: [u8; 6], serial: u32, out: &mut [u8; 1514]) -> usize {
     let lengths = LENGTHS.iter().cycle().skip(serial as usize % LENGTHS.len());
     let length = lengths.copied().next().unwrap_or(60);
     let [_, _, high, low] = serial.to_be_bytes();
     let [total_high, total_low] = u16::try_from(length - 14).unwrap_or(0).to_be_bytes();
     let mut header =
-        [0x45, 0, total_high, total_low, 0, 0, 0x40, 0, 64, 253, 0, 0, 198, 18, high, low, 198, 19, low, 1];
-    // Each fourth wrong: the device has to see it.
+        [0x45, 0, total_high, total_low, 0, 0, 0x40, 0, 64, protocol::UDP, 0, 0, 198, 18, high, low, 198, 19, low, 1];
+    let [udp_high, udp_low] = u16::try_from(length - DATAGRAM).unwrap_or(0).to_be_bytes();
+    // Each fourth wrong: the device has to see it. It is one of those that the device does not sum.
     let sum = checksum::of(&header) ^ u16::from(serial % 4 == 3);
     let [sum_high, sum_low] = sum.to_be_bytes();
     (header[10], header[11]) = (sum_high, sum_low);
     let body =
         (0_u32..).map(|n| n.wrapping_mul(2_654_435_761).wrapping_add(serial.wrapping_mul(40_503)).to_be_bytes()[0]);
-    let octets = mac.into_iter().chain(mac).chain([8, 0]).chain(header).chain(serial.to_be_bytes()).chain(body);
-    out.iter_mut().zip(octets).for_each(|(place, octet)| *place = octet);
+    let udp = [192, 0, 0, 9, udp_high, udp_low, 0, 0];
+    let octets = mac.into_iter().chain(mac).chain([8, 0]).chain(header).chain(udp).chain(serial.to_be_bytes());
+    out.iter_mut().zip(octets.chain(body)).for_each(|(place, octet)| *place = octet);
+    let datagram = out.get(DATAGRAM..length).unwrap_or_default();
+    let sum = pseudo_header(out, length - DATAGRAM).with(datagram).checksum();
+    put(out, DATAGRAM_SUM, sum);
     length
+}
+
+/// The sum over what UDP's checksum covers beside the datagram (RFC 768): addresses, protocol, length.
+fn pseudo_header(frame: &[u8], length: usize) -> Sum {
+    let addresses = frame.get(HEADER + 12..DATAGRAM).unwrap_or_default();
+    let length = u16::try_from(length).unwrap_or(0);
+    Sum::new().with(addresses).with_word(u16::from(protocol::UDP)).with_word(length)
+}
+
+fn put(frame: &mut [u8], at: usize, word: u16) {
+    if let Some(place) = frame.get_mut(at..at + 2) {
+        place.copy_from_slice(&word.to_be_bytes());
+    }
+}
+
+/// Takes the checksums out of a frame of `length` octets, for the device to fill them in.
+fn without_sums(frame: &mut [u8], length: usize) {
+    let seed = pseudo_header(frame, length - DATAGRAM).fold();
+    put(frame, HEADER_SUM, 0);
+    put(frame, DATAGRAM_SUM, seed);
 }
 
 /// What is under way.
@@ -158,12 +194,26 @@ impl<R: RegisterIo> Loop<'_, R> {
     fn send(&mut self, serial: u32) -> Result<(), LoopbackFault> {
         let mut octets = [0; 1514];
         let length = compose(self.adapter.mac().octets(), serial, &mut octets);
+        // Every other frame is summed by the device.
+        let summed = serial.is_multiple_of(2);
+        if summed {
+            without_sums(&mut octets, length);
+        }
         let mut packet = self.cache.alloc().ok_or(LoopbackFault::NoBuffers)?;
         let fits = octets.get(..length).is_some_and(|octets| packet.append(octets).is_some());
-        if !fits || self.batch.push(packet).is_err() {
+        if !fits {
             return Err(LoopbackFault::NoBuffers);
         }
-        self.cache.set_lane(serial as usize);
+        self.cache.set_lane(serial as usize / 2);
+        if summed {
+            return self.adapter.transmit_summed(packet, SUMS, self.cache).map_err(|(packet, _)| {
+                self.cache.recycle(packet);
+                LoopbackFault::Refused
+            });
+        }
+        if self.batch.push(packet).is_err() {
+            return Err(LoopbackFault::NoBuffers);
+        }
         let outcome = self.adapter.transmit(&mut self.batch, self.cache);
         if outcome.accepted == 1 {
             return Ok(());
@@ -281,8 +331,8 @@ fn judge(mac: [u8; 6], first: u32, octets: &[u8], seen: &mut [bool]) -> Result<u
 }
 
 impl<R: RegisterIo> Adapter<R> {
-    /// Closes the loop inside the device, sends [`FRAMES`] frames of several lengths through all queues, and compares every octet of
-    /// what comes back. No interrupt is unmasked. Afterwards the port can only be [stopped](Self::stop_dma), whatever the
+    /// Closes the loop inside the device, sends [`FRAMES`] frames of several lengths through all queues, of every other of which the
+    /// device takes the checksums, and compares every octet of what comes back with software's. No interrupt is unmasked. Afterwards the port can only be [stopped](Self::stop_dma), whatever the
     /// answer is.
     ///
     /// # Context

@@ -20,6 +20,7 @@ use crate::{
     regs::{Reg, RegisterIo},
     rings::{DeviceRing, TxLook},
     stats::TxCounters,
+    txsum::TxSums,
 };
 
 /// Frames taken back in one visit of the ring at most; as many as a batch holds.
@@ -75,6 +76,8 @@ pub(crate) struct TxRing {
     used: usize,
     /// Descriptors in use the device has not been told of.
     unflushed: usize,
+    /// Descriptors in use without a buffer: contexts of frames whose checksums the device fills in.
+    contexts: usize,
     /// The descriptor that reports for `clean`, when `clean` is not the first of its flush.
     awaited: Option<usize>,
     /// Set while the device is being reset: nothing may be put in.
@@ -99,6 +102,7 @@ impl TxRing {
             next: 0,
             used: 0,
             unflushed: 0,
+            contexts: 0,
             awaited: None,
             paused: false,
             stalled: None,
@@ -180,6 +184,43 @@ impl TxRing {
         Encapsulated { frames, octets, stopped }
     }
 
+    /// Puts one frame into the ring whose checksums the device fills in, behind the context that says where they are. Returns its octets.
+    ///
+    /// # Errors
+    /// The frame, and why it was not put in.
+    pub(crate) fn encap_summed(
+        &mut self,
+        packet: PacketBuf,
+        sums: TxSums,
+        longest: usize,
+    ) -> Result<u64, (PacketBuf, EncapError)> {
+        let packet = pad(packet, longest)?;
+        let octets = packet.len() as u64;
+        if self.free() < 2 {
+            return Err((packet, EncapError::NoRoom));
+        }
+        let (context, frame) = (self.next, self.after(self.next));
+        let Some(map) = self.maps.get_mut(frame) else { return Err((packet, EncapError::Unsendable)) };
+        let segment = match map.lend(packet) {
+            Ok(segment) => segment,
+            Err((packet, bus_dma::DmaError::NoMemory)) => return Err((packet, EncapError::NoRoom)),
+            Err((packet, _)) => return Err((packet, EncapError::Unsendable)),
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "the tag's maxsize is below 2^16")]
+        let data = [segment.addr.as_u64(), sums.data(segment.len as u16)];
+        for (place, words) in [(context, sums.context()), (frame, data)] {
+            if let Some(cells) = self.cells(place) {
+                // Plain stores, as in `encap`.
+                cells.iter().zip(words).for_each(|(cell, word)| cell.store(word, Ordering::Relaxed));
+            }
+        }
+        self.next = self.after(frame);
+        self.used += 2;
+        self.unflushed += 2;
+        self.contexts += 1;
+        Ok(octets)
+    }
+
     #[inline]
     fn cells(&self, index: usize) -> Option<&[DeviceU64; WORDS]> {
         let (descriptors, _) = self.memory.cells().as_chunks();
@@ -237,7 +278,7 @@ impl TxRing {
     /// Takes back the buffers of frames the device reports as done and gives them to `home`, at most `limit`. Returns how many.
     #[inline]
     pub(crate) fn reclaim(&mut self, limit: usize, counters: &TxCounters, mut home: impl FnMut(PacketBuf)) -> usize {
-        let mut done = 0;
+        let (mut done, mut no_frames) = (0, 0);
         while self.used > self.unflushed && done < limit {
             let first = || self.ends.get(self.clean).map(|&end| usize::from(end));
             let Some(report) = self.awaited.or_else(first) else { break };
@@ -255,6 +296,11 @@ impl TxRing {
                 break;
             }
             let freed = maps.len();
+            if self.contexts > 0 {
+                let without = maps.iter().filter(|map| !map.is_loaded()).count();
+                self.contexts -= without;
+                no_frames += without;
+            }
             maps.iter_mut().filter_map(DmaMap::take_back).for_each(&mut home);
             done += freed;
             self.used -= freed;
@@ -263,7 +309,7 @@ impl TxRing {
             self.awaited = (last != report).then_some(report);
         }
         if done > 0 {
-            counters.done.add(done as u64);
+            counters.done.add((done - no_frames) as u64);
         }
         done
     }
@@ -292,6 +338,7 @@ impl TxRing {
         self.clean = 0;
         self.next = 0;
         self.unflushed = 0;
+        self.contexts = 0;
         self.awaited = None;
         self.stalled = None;
         self.was_restarted = false;
@@ -333,6 +380,7 @@ impl TxRing {
 fn pad(mut packet: PacketBuf, longest: usize) -> Result<PacketBuf, (PacketBuf, EncapError)> {
     match packet.len() {
         octets if octets > longest => Err((packet, EncapError::TooLong)),
+        octets if octets >= MIN_FRAME => Ok(packet),
         octets if octets >= HEADER && packet.extend(MIN_FRAME.saturating_sub(octets)).is_some() => Ok(packet),
         _ => Err((packet, EncapError::Unsendable)),
     }

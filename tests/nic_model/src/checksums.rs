@@ -1,4 +1,5 @@
-//! The device's look at checksums: what it writes into a descriptor about the frame it received (82574 7.1.10).
+//! The device's look at checksums: what it writes into a descriptor about the frame it received (82574 7.1.10), and what it fills in in a
+//! frame it sends (7.2.10).
 //!
 //! One function, by plain sums of 16-bit words: not the code it is held against.
 
@@ -21,6 +22,17 @@ fn sum(octets: &[u8]) -> u16 {
 }
 
 impl Device {
+    /// Fills in the checksums of a frame, as the context says.
+    pub(crate) fn insert_sums(&self, frame: &mut [u8], inserts: [bool; 2]) {
+        for ((start, at, end), _) in self.engine.context.into_iter().zip(inserts).filter(|(_, wanted)| *wanted) {
+            let end = if end == 0 { frame.len() } else { end + 1 };
+            let checksum = !frame.get(start..end).map_or(0, sum) ^ u16::from(self.faults.sums_wrongly);
+            if let Some(place) = frame.get_mut(at..at + 2) {
+                place.copy_from_slice(&checksum.to_be_bytes());
+            }
+        }
+    }
+
     /// What is said about the checksums of a frame.
     pub(crate) fn look_at_sums(&self, frame: &[u8]) -> (RxStatus, RxErrors) {
         let (mut status, mut errors) = (RxStatus::empty(), RxErrors::empty());

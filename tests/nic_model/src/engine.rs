@@ -6,10 +6,11 @@
 use std::collections::VecDeque;
 
 use e1000::{
-    Reg, Stat,
+    Reg, Stat, TxContext, TxExtended,
     desc::{self, RxErrors, RxLayout, RxStatus, RxWriteback, TxCommand, TxStatus},
     filter::hash,
     regs::{Cause, Ctrl, RAH_AV, RSSRK_WORDS, Rctl, Status},
+    tx_extended,
 };
 use wire::{MacAddr, vlan_number};
 
@@ -31,6 +32,8 @@ pub(crate) struct Engine {
     /// Octets of the frame being sent so far, of each queue.
     partial: [Vec<u8>; 2],
     late: VecDeque<WriteBack>,
+    /// The context of frames whose checksums are inserted.
+    pub(crate) context: TxContext,
     /// Steps spent on the next descriptor to be sent.
     working: u32,
     pub(crate) steps: u64,
@@ -328,8 +331,22 @@ impl Device {
         let (Some(buffer), Some(word)) = (memory.read_word(descriptor), memory.read_word(descriptor + 8)) else {
             return false;
         };
-        let (octets, command) = desc::tx_decode(word);
+        let (mut octets, command) = desc::tx_decode(word);
         let place = usize::from(queue != 0);
+        let mut inserts = [false; 2];
+        match tx_extended([buffer, word]) {
+            Some(TxExtended::Context(context)) => {
+                // One for all queues, as on the 82574 (7.2.6).
+                self.engine.context = context;
+                self.set(Reg::Tdh(queue), (head + 1) % length);
+                return true;
+            }
+            Some(TxExtended::Data(length, wanted)) => {
+                octets = u16::try_from(length).unwrap_or(u16::MAX);
+                inserts = wanted;
+            }
+            None => {}
+        }
         if !self.holds_for_sending(self.engine.partial[place].len() + usize::from(octets)) {
             // It waits for room that there will never be.
             return false;
@@ -338,6 +355,7 @@ impl Device {
         self.engine.partial[place].extend(piece);
         if command.contains(TxCommand::EOP) {
             let mut frame = std::mem::take(&mut self.engine.partial[place]);
+            self.insert_sums(&mut frame, inserts);
             self.insert(&mut frame, word);
             self.engine.runts += u64::from(frame.len() < 60);
             self.count_frame(&frame, true);

@@ -41,6 +41,8 @@ pub struct Faults {
     pub spurious_causes: u32,
     /// What it says about checksums is the contrary of what is so.
     pub checksum_lies: bool,
+    /// The checksums it fills in are wrong.
+    pub sums_wrongly: bool,
     /// MDIC never says ready.
     pub phy_dead: bool,
     /// Nothing comes back through the loop.

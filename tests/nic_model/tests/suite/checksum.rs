@@ -1,6 +1,8 @@
-//! Receive checksum offload: whose word is taken, for what, and what becomes of a device that lies.
+//! Checksum offload: whose word is taken about what was received, and what becomes of a device that lies; checksums that the device fills
+//! in.
 
-use e1000::{ChecksumTrial, Config, Reg, desc::RxErrors};
+use e1000::{ChecksumTrial, Config, Reg, TxSums, desc::RxErrors};
+use ifnet::{Interface, TxOutcome, TxRefusal};
 use nic_model::{Bench, Machine, Wired, frame, mac};
 
 fn port(machine: &Machine, change: impl FnOnce(&mut Config)) -> Bench {
@@ -84,4 +86,84 @@ fn verdicts_are_compared_on_trial_and_none_is_believed() {
     bench.nic.set_faults(|faults| faults.checksum_lies = true);
     assert!(!vouches(&mut bench, &frames));
     assert_eq!(bench.adapter.checksum_trial(), ChecksumTrial { agreed: 7, disagreed: 7, silent: 0 });
+}
+
+/// A datagram as it is handed over for the device to fill in the checksums.
+fn without_sums(payload: usize) -> Vec<u8> {
+    let mut frame = datagram(payload);
+    frame[24..26].fill(0);
+    let [high, low] = u16::try_from(8 + payload).unwrap().to_be_bytes();
+    let pseudo = [&frame[26..34], &[0, 17, high, low]].concat();
+    let seed = (!u16::from_be_bytes(sum(&pseudo))).to_be_bytes();
+    frame[40..42].copy_from_slice(&seed);
+    frame
+}
+
+const BOTH: TxSums = TxSums { header: Some((14, 34)), transport: Some((34, 40)) };
+
+#[test]
+fn checksums_that_the_device_fills_in_are_softwares_many_times_around_the_ring() {
+    let machine = crate::machine(300);
+    let mut bench = port(&machine, |_| {});
+    let (mut expected, mut sent) = (Vec::new(), Vec::new());
+    for n in 0..500_usize {
+        let payload = n * 7 % 1400 + 18;
+        let wanted =
+            [BOTH, TxSums { header: None, ..BOTH }, TxSums { transport: None, ..BOTH }, TxSums::default()][n % 4];
+        let (whole, mut frame) = (datagram(payload), without_sums(payload));
+        let done = [(wanted.header.is_none(), 24), (wanted.transport.is_none(), 40)];
+        done.iter().filter(|(by_software, _)| *by_software).for_each(|(_, at)| {
+            frame[*at..at + 2].copy_from_slice(&whole[*at..at + 2]);
+        });
+        if n % 3 == 0 {
+            assert_eq!(bench.send(&whole), TxOutcome::all(1));
+            expected.push(whole.clone());
+        }
+        let packet = bench.packet(&frame);
+        bench.adapter.transmit_summed(packet, wanted, &mut bench.cache).unwrap();
+        expected.push(whole);
+        bench.nic.settle();
+        sent.extend(bench.nic.all_sent());
+    }
+    assert!(sent == expected, "octet for octet, in order");
+    let statistics = bench.adapter.statistics();
+    assert_eq!(statistics.tx_packets, expected.len() as u64);
+    assert_eq!((bench.adapter.tx_backlog(), bench.adapter.statistics().tx_done), (0, statistics.tx_packets));
+    let adapter = bench.adapter.clone();
+    bench.detach().unwrap();
+    let ledger = adapter.ledger();
+    assert_eq!((ledger.accepted, ledger.device_sent, ledger.sent_difference()), (667, 667, 0));
+    machine.assert_empty();
+}
+
+#[test]
+fn a_frame_whose_checksums_are_to_be_filled_in_needs_two_descriptors_and_a_port_that_sends() {
+    let machine = crate::machine(300);
+    let mut bench = port(&machine, |_| {});
+    bench.nic.set_faults(|faults| faults.transmit_stuck = true);
+    let mut taken = 0;
+    let refused = loop {
+        let packet = bench.packet(&without_sums(100));
+        match bench.adapter.transmit_summed(packet, BOTH, &mut bench.cache) {
+            Ok(()) => taken += 1,
+            Err((packet, why)) => break (packet.bytes().to_vec(), why),
+        }
+    };
+    // The ring has 80, of which one stays unused.
+    assert_eq!((taken, refused), (39, (without_sums(100), TxRefusal::RingFull)));
+    let short = bench.packet(&[0; 8]);
+    let long = bench.packet(&[0; 1600]);
+    for packet in [short, long] {
+        let refused = bench.adapter.transmit_summed(packet, BOTH, &mut bench.cache).unwrap_err();
+        assert_eq!(refused.1, TxRefusal::TooLong);
+    }
+    bench.adapter.close_egress();
+    let packet = bench.packet(&without_sums(100));
+    let refused = bench.adapter.transmit_summed(packet, BOTH, &mut bench.cache).unwrap_err();
+    assert_eq!(refused.1, TxRefusal::NotRunning);
+    drop(refused);
+    let adapter = bench.adapter.clone();
+    bench.detach().unwrap();
+    assert_eq!((adapter.ledger().accepted, adapter.ledger().sent_difference()), (39, 0));
+    machine.assert_empty();
 }

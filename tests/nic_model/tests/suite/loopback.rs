@@ -69,6 +69,8 @@ fn loss_damage_and_doubles_are_told_apart() {
     assert!(matches!(lost, LoopbackFault::Lost { sent, back } if back < sent && sent <= LOOPBACK_FRAMES), "{lost}");
     let damaged = with(|faults| faults.loop_damages = 50);
     assert!(matches!(damaged, LoopbackFault::Damaged { at, .. } if at >= 59), "the last octet: {damaged}");
+    let summed = with(|faults| faults.sums_wrongly = true);
+    assert!(matches!(summed, LoopbackFault::Damaged { at: 25 | 41, .. }), "the device's own checksums: {summed}");
     let twice = with(|faults| faults.loop_doubles = 50);
     assert!(matches!(twice, LoopbackFault::Twice(_)), "{twice}");
 }
