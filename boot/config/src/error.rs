@@ -18,9 +18,11 @@ pub enum Problem {
     Hostname,
     /// The interface's name is not a name.
     InterfaceName,
+    /// What follows the dot in an interface's name is no number of a VLAN.
+    Vlan,
     /// Two interfaces have one name.
     DuplicateInterface,
-    /// The maximum transmission unit is out of range.
+    /// The maximum transmission unit is out of range, or a VLAN's above that of its port.
     Mtu,
     /// Not an address with a prefix length, or an address no interface can have.
     Address,

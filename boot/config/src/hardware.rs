@@ -11,16 +11,16 @@ pub fn interface_name(index: usize) -> String {
 }
 
 impl Config {
-    /// Checks that every configured interface is one of `present`.
+    /// Checks that every configured interface is one of the ports `present`, or a VLAN of one.
     ///
     /// # Errors
     /// [`Problem::NoSuchInterface`] for the first that is not.
     pub fn check_interfaces(&self, present: &[impl AsRef<str>]) -> Result<(), ConfigError> {
         let is_absent = |name: &str| present.iter().all(|candidate| candidate.as_ref() != name);
-        let Some(absent) = self.interfaces.iter().find(|interface| is_absent(&interface.name)) else { return Ok(()) };
+        let Some(absent) = self.interfaces.iter().find(|interface| is_absent(interface.port())) else { return Ok(()) };
         let names: Vec<&str> = present.iter().map(AsRef::as_ref).collect();
         let there = if names.is_empty() { "none".into() } else { names.join(", ") };
-        let message = format!("interface {} does not exist on this machine (there: {there})", absent.name);
+        let message = format!("interface {} does not exist on this machine (there: {there})", absent.port());
         Err(ConfigError::at(absent.at, Problem::NoSuchInterface, message))
     }
 

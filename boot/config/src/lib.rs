@@ -18,6 +18,7 @@ mod hardware;
 pub mod routes;
 mod rules;
 mod schema;
+mod vlan;
 
 use alloc::{string::String, vec::Vec};
 use core::net::Ipv4Addr;
@@ -25,6 +26,7 @@ use core::net::Ipv4Addr;
 use error::Source;
 pub use error::{ConfigError, Problem};
 pub use hardware::interface_name;
+pub use vlan::Vlan;
 use wire::{Ipv4Cidr, Ipv4Prefix};
 
 /// The longest text that is looked at, in bytes.
@@ -70,11 +72,13 @@ impl Default for Config {
 /// One `[[interface]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// The name, such as `em0`.
+    /// The name, such as `em0`, or `em0.10` of a VLAN.
     pub name: String,
+    /// Of which port it is a VLAN, if it is one.
+    pub vlan: Option<Vlan>,
     /// The addresses, each with its network; no two interfaces' networks overlap.
     pub addresses: Vec<Ipv4Cidr>,
-    /// The maximum transmission unit in octets, [`MIN_MTU`]` ..= `[`DEFAULT_MTU`].
+    /// The maximum transmission unit in octets, [`MIN_MTU`]` ..= `[`DEFAULT_MTU`]; of a VLAN at most its port's, if that is configured.
     pub mtu: u16,
     /// Whether the interface is to be brought up.
     pub up: bool,

@@ -16,7 +16,7 @@ use wire::{Ipv4Cidr, Ipv4Prefix, PrefixError};
 
 use crate::{
     Config, ConfigError, DEFAULT_HOSTNAME, DEFAULT_MTU, Interface, MIN_MTU, Position, Problem, Route, RouteTarget,
-    Sysctl, error::Source, schema,
+    Sysctl, error::Source, schema, vlan,
 };
 
 type Result<T> = core::result::Result<T, ConfigError>;
@@ -25,10 +25,13 @@ type Result<T> = core::result::Result<T, ConfigError>;
 pub(crate) fn check(source: &Source<'_>, file: schema::File) -> Result<Config> {
     let hostname = hostname(source, file.hostname)?;
     let mut interfaces: Vec<Interface> = Vec::with_capacity(file.interface.len());
-    for entry in file.interface {
-        let interface = interface(source, entry, &interfaces)?;
+    let mut mtus = Vec::with_capacity(file.interface.len());
+    for mut entry in file.interface {
+        mtus.push(entry.mtu.take());
+        let interface = interface(source, entry, mtus.last().and_then(Option::as_ref), &interfaces)?;
         interfaces.push(interface);
     }
+    vlan::settle_mtus(source, &mut interfaces, &mtus)?;
     let routes = routes(source, &file.route, &interfaces)?;
     let sysctls = file.sysctl.into_iter().map(|(name, value)| sysctl(source, name, value)).collect::<Result<_>>()?;
     Ok(Config { hostname, interfaces, routes, sysctls })
@@ -50,15 +53,14 @@ fn hostname(source: &Source<'_>, given: Option<Spanned<String>>) -> Result<Strin
 }
 
 /// Checks one interface against those before it.
-fn interface(source: &Source<'_>, entry: schema::Interface, before: &[Interface]) -> Result<Interface> {
+fn interface(
+    source: &Source<'_>,
+    entry: schema::Interface,
+    mtu: Option<&Spanned<i64>>,
+    before: &[Interface],
+) -> Result<Interface> {
+    let vlan = vlan::of_name(source, &entry.name)?;
     let name = entry.name.get_ref();
-    let well_formed = (1..=15).contains(&name.len())
-        && name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    if !well_formed {
-        let message = format!("{name:?} is not an interface name such as \"em0\"");
-        return Err(fault(source, &entry.name, Problem::InterfaceName, message));
-    }
     if let Some(other) = before.iter().find(|other| other.name == *name) {
         let message = format!("interface {name} is already configured in line {}", other.at.line);
         return Err(fault(source, &entry.name, Problem::DuplicateInterface, message));
@@ -70,8 +72,8 @@ fn interface(source: &Source<'_>, entry: schema::Interface, before: &[Interface]
         addresses.push(address);
     }
     let at = position(source, &entry.name);
-    let mtu = mtu(source, entry.mtu.as_ref())?;
-    Ok(Interface { name: entry.name.into_inner(), addresses, mtu, up: entry.up.unwrap_or(true), at })
+    let mtu = self::mtu(source, mtu)?;
+    Ok(Interface { name: entry.name.into_inner(), vlan, addresses, mtu, up: entry.up.unwrap_or(true), at })
 }
 
 /// Takes a maximum transmission unit that IPv4 and our receive buffers allow.

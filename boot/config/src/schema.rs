@@ -21,6 +21,9 @@ pub(crate) struct File {
     pub(crate) sysctl: BTreeMap<Spanned<String>, Spanned<Value>>,
 }
 
+/// An MTU, if one is given.
+pub(crate) type Mtu = Option<Spanned<i64>>;
+
 /// One `[[interface]]`.
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
@@ -28,7 +31,7 @@ pub(crate) struct Interface {
     pub(crate) name: Spanned<String>,
     #[serde(default)]
     pub(crate) addresses: Vec<Spanned<String>>,
-    pub(crate) mtu: Option<Spanned<i64>>,
+    pub(crate) mtu: Mtu,
     pub(crate) up: Option<bool>,
 }
 

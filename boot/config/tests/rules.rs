@@ -111,6 +111,53 @@ fn the_mtu_is_what_ipv4_and_ethernet_allow() {
     assert!(!Config::parse(&em0("up = false")).unwrap().interfaces[0].up);
 }
 
+/// Makes a VLAN interface with the given lines after its name.
+fn vlan(name: &str, lines: &str) -> String {
+    format!("[[interface]]\nname = \"{name}\"\n{lines}\n")
+}
+
+#[test]
+fn a_vlan_is_a_number_behind_the_name_of_its_port() {
+    let text = [vlan("em0.10", "addresses = [\"10.0.1.1/24\"]"), vlan("em0.4094", "up = false"), vlan("em3.1", "")];
+    let config = Config::parse(&text.concat()).unwrap();
+    let read = |interface: &config::Interface| interface.vlan.as_ref().map(|vlan| (vlan.port.clone(), vlan.id.get()));
+    let vlans: Vec<_> = config.interfaces.iter().filter_map(read).collect();
+    assert_eq!(vlans, [("em0".into(), 10), ("em0".into(), 4094), ("em3".into(), 1)]);
+    assert!(config.vlans_of("em0").map(wire::VlanId::get).eq([10, 4094]));
+    assert_eq!(config.vlans_of("em1").count(), 0);
+    for number in ["", "0", "4095", "10000", "-1", "+1", "010", "1.2", "x", " 1"] {
+        let message = refused(&vlan(&format!("em0.{number}"), ""), Problem::Vlan, 2, 8);
+        assert!(message.contains("1 to 4094"), "{message}");
+    }
+    for name in [".10", "EM0.10", "em 0.10", "abcdefghijk.4094"] {
+        refused(&vlan(name, ""), Problem::InterfaceName, 2, 8);
+    }
+}
+
+#[test]
+fn a_vlan_is_configured_once_and_its_networks_are_its_own() {
+    let twice = format!("{}{}", vlan("em0.10", ""), vlan("em0.10", ""));
+    assert!(refused(&twice, Problem::DuplicateInterface, 5, 8).contains("line 2"));
+    let address = "addresses = [\"10.0.1.1/24\"]";
+    let overlapping = format!("{}{}", em0(address), vlan("em0.10", address));
+    assert!(refused(&overlapping, Problem::Overlap, 6, 14).contains("of em0"));
+    let behind = format!("{}[[route]]\nprefix = \"0.0.0.0/0\"\nvia = \"10.0.1.2\"\n", vlan("em0.10", address));
+    assert_eq!(Config::parse(&behind).unwrap().routes.len(), 1);
+}
+
+#[test]
+fn the_mtu_of_a_vlan_is_at_most_its_ports_wherever_that_stands() {
+    let mtus = |text: &str| -> Vec<_> { Config::parse(text).unwrap().interfaces.iter().map(|i| i.mtu).collect() };
+    let port = em0("mtu = 1400");
+    assert_eq!(mtus(&format!("{port}{}{}", vlan("em0.1", ""), vlan("em0.2", "mtu = 1300"))), [1400, 1400, 1300]);
+    assert_eq!(mtus(&format!("{}{port}", vlan("em0.1", "mtu = 1400"))), [1400, 1400]);
+    assert_eq!(mtus(&vlan("em0.1", "")), [DEFAULT_MTU]);
+    assert_eq!(mtus(&format!("{port}{}", vlan("em1.1", ""))), [1400, DEFAULT_MTU]);
+    let message = refused(&format!("{}{port}", vlan("em0.1", "mtu = 1401")), Problem::Mtu, 3, 7);
+    assert!(message.contains("em0") && message.contains("1400"), "{message}");
+    refused(&format!("{port}{}", vlan("em0.1", "mtu = 1401")), Problem::Mtu, 6, 7);
+}
+
 #[test]
 fn an_address_is_one_host_with_its_network() {
     let bad = [
@@ -200,6 +247,12 @@ fn an_interface_the_machine_does_not_have_is_named_with_those_it_has() {
     config.check_interfaces(&[interface_name(0), interface_name(1), interface_name(2)]).unwrap();
     let error = config.check_interfaces(&["em0"]).unwrap_err();
     assert_eq!((error.problem, error.line, error.column), (Problem::NoSuchInterface, 6, 8));
+    assert_eq!(error.message, "interface em1 does not exist on this machine (there: em0)");
+    // A VLAN needs its port, whether that is configured or not.
+    let config = Config::parse(&vlan("em1.10", "")).unwrap();
+    config.check_interfaces(&["em0", "em1"]).unwrap();
+    let error = config.check_interfaces(&["em0"]).unwrap_err();
+    assert_eq!((error.problem, error.line, error.column), (Problem::NoSuchInterface, 2, 8));
     assert_eq!(error.message, "interface em1 does not exist on this machine (there: em0)");
 }
 
