@@ -407,12 +407,12 @@ impl<R: RegisterIo> Interface for Adapter<R> {
         }
     }
 
-    fn transmit_tagged(&self, vlan: VlanId, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome {
+    fn transmit_tagged(&self, vlan: VlanId, batch: &mut PacketBatch, more: bool, cache: &mut PoolCache) -> TxOutcome {
         // A device that inserts no tags would send the frames without, into another network.
         if !self.handles_tags() && !batch.is_empty() {
             return TxOutcome::refused(0, TxRefusal::NotRunning);
         }
-        self.send(batch, How { tag: desc::tx_tag(vlan), more: false }, cache)
+        self.send(batch, How { tag: desc::tx_tag(vlan), more }, cache)
     }
 
     fn statistics(&self) -> IfStatistics {

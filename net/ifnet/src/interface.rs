@@ -174,12 +174,12 @@ pub trait Interface: Send + Sync + fmt::Debug {
 
     /// Sends as [`transmit`](Self::transmit) does, with the tag of `vlan` (IEEE 802.1Q) inserted in every frame, which has none yet. It
     /// does not count for the [`mtu`](Self::mtu). An interface that inserts no tags refuses all frames with
-    /// [`TxRefusal::NotRunning`].
+    /// [`TxRefusal::NotRunning`]. With `more`, as [`transmit_more`](Self::transmit_more).
     ///
     /// # Context
     /// As [`transmit`](Self::transmit).
-    fn transmit_tagged(&self, vlan: VlanId, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome {
-        let _ = (vlan, cache);
+    fn transmit_tagged(&self, vlan: VlanId, batch: &mut PacketBatch, more: bool, cache: &mut PoolCache) -> TxOutcome {
+        let _ = (vlan, more, cache);
         if batch.is_empty() { TxOutcome::all(0) } else { TxOutcome::refused(0, TxRefusal::NotRunning) }
     }
 

@@ -121,6 +121,12 @@ impl PacketBatch {
         self.places.get(self.head..self.tail).unwrap_or_default().iter().map_while(Option::as_ref)
     }
 
+    /// Walks over the packets, oldest first, for changing them.
+    #[inline]
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut PacketBuf> {
+        self.places.get_mut(self.head..self.tail).unwrap_or_default().iter_mut().map_while(Option::as_mut)
+    }
+
     /// Walks over the packets, oldest first, each with its companion from `with`, until there are no more of either.
     #[inline]
     pub fn iter_with<I: IntoIterator>(&self, with: I) -> impl Iterator<Item = (&PacketBuf, I::Item)> {

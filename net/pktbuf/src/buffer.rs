@@ -277,6 +277,12 @@ impl PacketBuf {
         self.frame.about.from
     }
 
+    /// Says anew where the packet came from.
+    #[inline]
+    pub fn set_arrival(&mut self, from: Arrival) {
+        self.frame.about.from = from;
+    }
+
     /// Returns the index of the interface that received the packet, if one did.
     #[inline]
     pub fn rx_if(&self) -> Option<u16> {

@@ -12,7 +12,12 @@ use ifnet::{IfIndex, Interface};
 use ksync::rcu::Retired;
 use wire::{Ipv4Cidr, Ipv4Prefix};
 
-use crate::{ApplyError, MAX_INTERFACES, RouterError, snapshot::Snapshot, sysctl::Settings};
+use crate::{
+    ApplyError, MAX_INTERFACES, RouterError,
+    snapshot::Snapshot,
+    sysctl::Settings,
+    vlan::{VlanInterface, Vlans},
+};
 
 /// One port and what was configured for it.
 #[derive(Clone, Debug)]
@@ -24,9 +29,28 @@ pub(crate) struct Port {
     pub(crate) enabled: bool,
     /// Whether it could send when last looked at.
     pub(crate) up: bool,
+    /// What makes it a VLAN, if it is one.
+    pub(crate) vlan: Option<VlanPort>,
+}
+
+/// A VLAN and its port.
+#[derive(Clone, Debug)]
+pub(crate) struct VlanPort {
+    /// The index of the port whose frames carry the tag.
+    pub(crate) port: u16,
+    pub(crate) interface: Arc<VlanInterface>,
+    /// Whether it is still configured. It keeps its place if not, so that whatever was counted for it stays its own.
+    pub(crate) configured: bool,
 }
 
 impl Port {
+    fn new(interface: Arc<dyn Interface>) -> Self {
+        let mtu = interface.mtu();
+        let mut port = Self { interface, addresses: Vec::new(), mtu, enabled: true, up: false, vlan: None };
+        port.up = port.is_up();
+        port
+    }
+
     fn is_up(&self) -> bool {
         self.enabled && self.interface.running() && self.interface.link_up()
     }
@@ -57,8 +81,8 @@ pub(crate) struct Before {
 /// Which interfaces changed their state, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LinkChanges {
-    pub(crate) up: u32,
-    pub(crate) down: u32,
+    pub(crate) up: u64,
+    pub(crate) down: u64,
 }
 
 impl Control {
@@ -75,13 +99,7 @@ impl Control {
         if self.closed {
             return Err(RouterError::Closed);
         }
-        let index = u16::try_from(self.ports.len()).ok().filter(|&index| usize::from(index) < MAX_INTERFACES);
-        let index = index.ok_or(RouterError::TooManyInterfaces)?;
-        let mtu = interface.mtu();
-        let mut port = Port { interface, addresses: Vec::new(), mtu, enabled: true, up: false };
-        port.up = port.is_up();
-        self.ports.push(port);
-        Ok(IfIndex(index))
+        push(&mut self.ports, Port::new(interface))
     }
 
     /// Replaces everything configured by `config`, or changes nothing. Returns what was there before.
@@ -89,7 +107,8 @@ impl Control {
         if self.closed {
             return Err(RouterError::Closed.into());
         }
-        let names: Vec<&str> = self.ports.iter().map(|port| port.interface.name()).collect();
+        let cards = self.ports.iter().filter(|port| port.vlan.is_none());
+        let names: Vec<&str> = cards.map(|card| card.interface.name()).collect();
         config.check_interfaces(&names)?;
         config.check_sysctls(crate::sysctl::check_sysctl)?;
         let mut settings = Settings::default();
@@ -97,12 +116,19 @@ impl Control {
             settings.set(&sysctl.name, &sysctl.value)?;
         }
         let mut ports = self.ports.clone();
+        add_vlans(&mut ports, config)?;
+        let find = |name: &str| config.interfaces.iter().find(|wanted| wanted.name == name);
         for port in &mut ports {
-            let wanted = config.interfaces.iter().find(|wanted| wanted.name == port.interface.name());
+            let wanted = find(port.interface.name());
             port.addresses = wanted.map(|wanted| wanted.addresses.clone()).unwrap_or_default();
             port.mtu = wanted.map_or(port.interface.mtu(), |wanted| wanted.mtu);
-            port.enabled = wanted.is_some_and(|wanted| wanted.up);
+            // A VLAN goes with its port, if that is configured itself.
+            let is_meant = |wanted: &config::Interface| wanted.up && find(wanted.port()).is_none_or(|port| port.up);
+            port.enabled = wanted.is_some_and(is_meant);
             port.up = port.is_up();
+            if let Some(vlan) = &mut port.vlan {
+                vlan.configured = wanted.is_some();
+            }
         }
         let mut rib = connected_routes(&ports)?;
         for route in &config.routes {
@@ -168,14 +194,47 @@ impl Control {
             generation: self.generation,
             tables: Tables::new(self.table.fib().clone(), interfaces.collect(), self.settings.forward),
             ports: self.ports.iter().map(|port| Arc::clone(&port.interface)).collect(),
+            vlans: Vlans::new(
+                self.vlans()
+                    .filter(|(_, vlan)| vlan.configured)
+                    .map(|(index, vlan)| (vlan.port, index, Arc::clone(&vlan.interface))),
+            ),
             icmp_limit: self.settings.icmp_limit,
             closed: false,
         })
     }
 
+    /// Returns all VLANs, each with its index.
+    pub(crate) fn vlans(&self) -> impl Iterator<Item = (u16, &VlanPort)> {
+        (0_u16..).zip(&self.ports).filter_map(|(index, port)| Some((index, port.vlan.as_ref()?)))
+    }
+
     pub(crate) fn sysctl(&self, name: &str) -> Result<String, RouterError> {
         Ok(self.settings.get(name)?)
     }
+}
+
+/// Appends an interface; its place is its index.
+fn push(ports: &mut Vec<Port>, port: Port) -> Result<IfIndex, RouterError> {
+    let index = u16::try_from(ports.len()).ok().filter(|&index| usize::from(index) < MAX_INTERFACES);
+    let index = index.ok_or(RouterError::TooManyInterfaces)?;
+    ports.push(port);
+    Ok(IfIndex(index))
+}
+
+/// Appends the VLANs of a configuration that are not there yet. Their ports are.
+fn add_vlans(ports: &mut Vec<Port>, config: &Config) -> Result<(), RouterError> {
+    for (wanted, vlan) in config.interfaces.iter().filter_map(|wanted| Some((wanted, wanted.vlan.as_ref()?))) {
+        if ports.iter().any(|port| port.interface.name() == wanted.name) {
+            continue;
+        }
+        let found = (0_u16..).zip(ports.iter()).find(|(_, port)| port.interface.name() == vlan.port);
+        let Some((index, port)) = found else { continue };
+        let interface = Arc::new(VlanInterface::new(&wanted.name, vlan.id, Arc::clone(&port.interface)));
+        let vlan = VlanPort { port: index, interface: Arc::clone(&interface), configured: true };
+        push(ports, Port { vlan: Some(vlan), ..Port::new(interface) })?;
+    }
+    Ok(())
 }
 
 /// Makes the routes that follow from the interfaces' addresses.

@@ -6,7 +6,7 @@ use config::ConfigError;
 use fib::FibError;
 use wire::Ipv4Prefix;
 
-use crate::SysctlError;
+use crate::{MAX_INTERFACES, SysctlError};
 
 /// Why the router cannot do what it was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl fmt::Display for RouterError {
         match self {
             Self::Busy => f.write_str("the configuration is being changed, try again"),
             Self::Closed => f.write_str("the router is shutting down"),
-            Self::TooManyInterfaces => f.write_str("too many interfaces"),
+            Self::TooManyInterfaces => write!(f, "more than {MAX_INTERFACES} interfaces, ports and VLANs"),
             Self::TooManyWorkers => f.write_str("too many worker threads"),
             Self::BadGateway(prefix) => write!(f, "the gateway of {prefix} is on no connected network"),
             Self::NoSuchRoute(prefix) => write!(f, "no static route for {prefix}"),

@@ -31,15 +31,25 @@ impl Pass<'_> {
     /// Takes in all frames of a batch, in order: each as [`receive`](Self::receive) would.
     #[inline]
     pub fn receive_all(&mut self, packets: &mut PacketBatch) {
-        while let Some(rx) = packets.front().map(PacketBuf::rx_if) {
-            let same = packets.iter().take_while(|packet| packet.rx_if() == rx).count();
-            self.receive_first(packets, same, rx, false);
+        self.receive_trunk(packets, false);
+    }
+
+    /// The same; `vouched` says that whoever received them has found the checksum of the IPv4 header of each right. What goes the long
+    /// way is looked at all the same.
+    #[inline]
+    pub fn receive_trunk(&mut self, packets: &mut PacketBatch, vouched: bool) {
+        while let Some(from) = packets.front().map(PacketBuf::arrival) {
+            let same = packets.iter().take_while(|packet| packet.arrival() == from).count();
+            if from.vlan() == 0 {
+                self.receive_first(packets, same, from.rx_if(), vouched);
+            } else if let Some(vlan) = self.admit_tagged(packets, same, from) {
+                self.receive_first(packets, same, Some(vlan.0), vouched);
+            }
         }
     }
 
-    /// The same for a batch of which all frames were received by the interface with index `rx`, as those of one ring are. (Others would
-    /// be counted as that interface's.) `vouched` says that the interface has found the checksum of the IPv4 header of each of them
-    /// right; what goes the long way is looked at all the same.
+    /// The same for a batch of which all frames were received by the interface with index `rx`, as those of one ring are, and no tag was
+    /// taken off any of them. (Others would be counted as that interface's.)
     #[inline]
     pub fn receive_ring(&mut self, packets: &mut PacketBatch, rx: IfIndex, vouched: bool) {
         self.receive_first(packets, packets.len(), Some(rx.0), vouched);

@@ -39,6 +39,7 @@ mod shutdown;
 mod snapshot;
 mod sysctl;
 mod tally;
+mod vlan;
 mod ways;
 mod worker;
 
@@ -50,7 +51,9 @@ pub use ping::{MAX_PING_BODY, PingError, PingReply, PingRequest};
 pub use router::{InterfaceStatus, MAX_WORKERS, Router};
 pub use shutdown::Flushed;
 pub use sysctl::{SYSCTLS, Sysctl, SysctlError, check_sysctl};
+pub use vlan::VlanInterface;
 pub use worker::{Pass, Worker, WorkerConfig};
 
-/// How many interfaces there can be.
-pub const MAX_INTERFACES: usize = 32;
+/// How many interfaces there can be, ports and VLANs: as many as a word has bits, but for frames of none of them and packets of our
+/// own. A model checker has fewer to look after.
+pub const MAX_INTERFACES: usize = if cfg!(any(loom, shuttle)) { 32 } else { 62 };

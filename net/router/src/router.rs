@@ -17,7 +17,7 @@ use netisr::{DEFAULT_LIMIT, Netisr, Source};
 use wire::Ipv4Cidr;
 
 use crate::{
-    ApplyError, Audit, InterfaceAudit, PingReply, RouterError, WorkerCounters,
+    ApplyError, Audit, InterfaceAudit, MAX_INTERFACES, PingReply, RouterError, WorkerCounters,
     control::{Control, LinkChanges},
     ping::PingTable,
     snapshot::Snapshot,
@@ -44,9 +44,17 @@ pub struct Router {
     arp: ArpTable,
     netisr: Netisr,
     pings: PingTable,
+    /// The VLANs there ever were, by their index, which stays theirs.
+    vlans: [Once<VlanBook>; MAX_INTERFACES],
     /// Protects the pieces of datagrams for us; held for one look at them, while no other lock is.
     reassembler: SpinLock<Reassembler>,
     waker: Once<Waker>,
+}
+
+/// What stays of a VLAN when the router has been closed.
+struct VlanBook {
+    name: Box<str>,
+    port: IfIndex,
 }
 
 /// An interface as the operator sees it.
@@ -84,6 +92,7 @@ impl Router {
             arp: ArpTable::new(arp),
             netisr: Netisr::new(workstreams, DEFAULT_LIMIT),
             pings: PingTable::new(),
+            vlans: [const { Once::new() }; MAX_INTERFACES],
             reassembler: SpinLock::new(Reassembler::new()),
             waker: Once::new(),
         })
@@ -110,7 +119,15 @@ impl Router {
     pub fn apply(&self, config: &Config) -> Result<(), ApplyError> {
         self.with_control(|control| {
             let before = control.apply(config)?;
-            self.publish(control).inspect_err(|_| control.restore(before))?;
+            if let Err(error) = self.publish(control) {
+                control.restore(before);
+                return Err(error.into());
+            }
+            for (index, vlan) in control.vlans() {
+                if let Some(book) = self.vlans.get(usize::from(index)) {
+                    book.call_once(|| VlanBook { name: vlan.interface.name().into(), port: IfIndex(vlan.port) });
+                }
+            }
             Ok(())
         })?
     }
@@ -195,6 +212,27 @@ impl Router {
             sum.fates += &fates;
             sum
         })
+    }
+
+    /// The same for a card: its frames, and those that came through it with the tag of a VLAN.
+    #[must_use]
+    pub fn audit_port(&self, port: IfIndex) -> InterfaceAudit {
+        let is_vlan = |vlan: &Once<VlanBook>| vlan.get().is_some_and(|vlan| vlan.port == port);
+        let vlans = (0_u16..).zip(&self.vlans).filter(|(_, vlan)| is_vlan(vlan)).map(|(index, _)| IfIndex(index));
+        vlans.map(|vlan| self.audit_interface(vlan)).fold(self.audit_interface(port), |mut sum, book| {
+            sum.received += book.received;
+            sum.fates += &book.fates;
+            sum
+        })
+    }
+
+    /// Returns the name of a VLAN by its index, also of one that is not configured any more.
+    ///
+    /// # Context
+    /// Any; takes no lock.
+    #[must_use]
+    pub fn vlan_name(&self, index: IfIndex) -> Option<&str> {
+        self.vlans.get(index.as_usize())?.get().map(|vlan| &*vlan.name)
     }
 
     /// Stops forwarding for good and lets go of all ports: from here on, what is received is dropped as

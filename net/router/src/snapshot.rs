@@ -5,6 +5,8 @@ use alloc::{sync::Arc, vec::Vec};
 use forward::{ForwardConfig, Tables};
 use ifnet::{IfIndex, Interface};
 
+use crate::vlan::Vlans;
+
 /// Everything about the router that a packet's way depends on, as of one moment.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -14,6 +16,8 @@ pub(crate) struct Snapshot {
     pub(crate) tables: Tables,
     /// The ports; the place is the index. Empty once the router is closed, so that no port is kept alive.
     pub(crate) ports: Vec<Arc<dyn Interface>>,
+    /// The VLANs among them, by what their frames came with.
+    pub(crate) vlans: Vlans,
     /// ICMP errors per second and worker.
     pub(crate) icmp_limit: u32,
     /// Set at shutdown: nothing is forwarded or sent any more.
@@ -26,7 +30,8 @@ impl Snapshot {
         let config = ForwardConfig { forwarding: false, ..ForwardConfig::default() };
         // Nothing leads anywhere in the first snapshot and the last.
         let generation = if closed { u64::MAX } else { 0 };
-        Self { generation, tables: Tables::new(fib, Vec::new(), config), ports: Vec::new(), icmp_limit: 0, closed }
+        let (tables, ports) = (Tables::new(fib, Vec::new(), config), Vec::new());
+        Self { generation, tables, ports, vlans: Vlans::default(), icmp_limit: 0, closed }
     }
 
     #[inline]

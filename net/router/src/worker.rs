@@ -50,11 +50,11 @@ pub(crate) struct Core {
     pub(crate) cache: PoolCache,
     pub(crate) egress: Vec<Egress>,
     /// Bit n is set while the batch of interface n is not empty.
-    pub(crate) waiting: u32,
+    pub(crate) waiting: u64,
     /// More is about to be sent in this pass.
     pub(crate) more: bool,
     /// Bit n is set while interface n may have left its device untold of something sent; 0 between passes.
-    pub(crate) untold: u32,
+    pub(crate) untold: u64,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) limiter: RateLimiter,
     /// For packets coming out of a hold queue or a protocol queue; empty between calls.
@@ -66,7 +66,7 @@ pub(crate) struct Core {
     pub(crate) workstream: usize,
 }
 
-const _: () = assert!(MAX_INTERFACES <= u32::BITS as usize);
+const _: () = assert!(MAX_INTERFACES <= u64::BITS as usize);
 
 impl Worker {
     /// Makes a worker of `router` with buffers from `pool`.
@@ -197,10 +197,10 @@ impl<'p> Pass<'p> {
     }
 
     /// Takes in a frame that an interface received: complete from the destination address on, without FCS, with
-    /// [`rx_if`](PacketBuf::rx_if) set.
+    /// [`rx_if`](PacketBuf::rx_if) set, and [`vlan`](PacketBuf::vlan) if a tag was taken off.
     #[inline]
     pub fn receive(&mut self, packet: PacketBuf) {
-        let mut packet = packet;
+        let Some(mut packet) = self.admit(packet) else { return };
         packet.set_origin(Origin::Received);
         self.core.counters.receive(&packet);
         let here = self.core.workstream;
@@ -270,7 +270,7 @@ impl Worker {
         let changes = router.look_at_links();
         self.pass(now, |pass| {
             for place in 0..u16::try_from(MAX_INTERFACES).unwrap_or(0) {
-                let bit = 1_u32 << place;
+                let bit = 1_u64 << place;
                 if changes.down & bit != 0 {
                     pass.flush_arp(Some(IfIndex(place)));
                 }

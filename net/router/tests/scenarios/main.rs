@@ -8,3 +8,4 @@ mod neighbours;
 mod policies;
 mod shutdown;
 mod support;
+mod vlan;

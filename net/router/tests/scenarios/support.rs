@@ -16,7 +16,7 @@ use ksync::{rcu::Domain, time::Instant};
 use pktbuf::{BATCH_CAPACITY, PacketBatch, PacketBuf, PacketPool, PoolCache};
 use router::{Audit, Pass, Router, Worker, WorkerConfig};
 use wire::{
-    Arp, ArpOperation, ArpPacket, EtherType, Ethernet, EthernetHeader, Ipv4, Ipv4Header, MacAddr, UdpHeader,
+    Arp, ArpOperation, ArpPacket, EtherType, Ethernet, EthernetHeader, Ipv4, Ipv4Header, MacAddr, UdpHeader, VlanId,
     icmpv4::Message,
 };
 
@@ -88,7 +88,8 @@ impl FakePort {
         self.sent.lock().unwrap().append(&mut self.untold.lock().unwrap());
     }
 
-    fn put(&self, batch: &mut PacketBatch, cache: &mut PoolCache, sent: &Mutex<Vec<Vec<u8>>>) -> TxOutcome {
+    /// Takes frames into a list, with a tag in each or nothing.
+    fn put(&self, tag: &[u8], batch: &mut PacketBatch, cache: &mut PoolCache, sent: &Mutex<Vec<Vec<u8>>>) -> TxOutcome {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let mut accepted = 0;
         while let Some(front) = batch.front() {
@@ -103,7 +104,9 @@ impl FakePort {
                 return TxOutcome::refused(accepted, refusal);
             }
             let packet = batch.pop().unwrap();
-            sent.lock().unwrap().push(packet.bytes().to_vec());
+            let mut frame = packet.bytes().to_vec();
+            frame.splice(12..12, tag.iter().copied());
+            sent.lock().unwrap().push(frame);
             cache.recycle(packet);
             self.room.fetch_sub(1, Ordering::Relaxed);
             accepted += 1;
@@ -146,11 +149,19 @@ impl Interface for FakePort {
 
     fn transmit(&self, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome {
         self.tell();
-        self.put(batch, cache, &self.sent)
+        self.put(&[], batch, cache, &self.sent)
     }
 
     fn transmit_more(&self, batch: &mut PacketBatch, cache: &mut PoolCache) -> TxOutcome {
-        self.put(batch, cache, &self.untold)
+        self.put(&[], batch, cache, &self.untold)
+    }
+
+    fn transmit_tagged(&self, vlan: VlanId, batch: &mut PacketBatch, more: bool, cache: &mut PoolCache) -> TxOutcome {
+        let [high, low] = vlan.get().to_be_bytes();
+        if !more {
+            self.tell();
+        }
+        self.put(&[0x81, 0, high, low], batch, cache, if more { &self.untold } else { &self.sent })
     }
 
     fn ring_doorbell(&self, _lane: usize) {
@@ -259,6 +270,32 @@ impl Bench {
         });
     }
 
+    /// One pass with these frames as a driver hands them in that takes tags off: each with the number in its tag.
+    pub(crate) fn receive_trunk(&mut self, on: IfIndex, frames: &[(u16, Vec<u8>)]) {
+        self.worker.pass(self.now, |pass| {
+            for frames in frames.chunks(BATCH_CAPACITY) {
+                let mut batch = PacketBatch::new();
+                for (vlan, frame) in frames {
+                    let mut packet = packet(pass, on, frame);
+                    packet.set_vlan(*vlan);
+                    batch.push(packet).unwrap();
+                }
+                pass.receive_all(&mut batch);
+            }
+        });
+    }
+
+    /// The same, each for itself.
+    pub(crate) fn receive_trunk_singly(&mut self, on: IfIndex, frames: &[(u16, Vec<u8>)]) {
+        self.worker.pass(self.now, |pass| {
+            for (vlan, frame) in frames {
+                let mut packet = packet(pass, on, frame);
+                packet.set_vlan(*vlan);
+                pass.receive(packet);
+            }
+        });
+    }
+
     /// One pass with these frames, each for itself.
     pub(crate) fn receive_singly(&mut self, on: IfIndex, frames: &[Vec<u8>]) {
         self.worker.pass(self.now, |pass| {
@@ -290,11 +327,13 @@ impl Bench {
     pub(crate) fn assert_conserved(&self) -> Audit {
         let audit = self.router.audit();
         assert_eq!(audit.unexplained(), 0, "{audit}");
-        let each: Vec<_> = (0..32).map(|index| self.router.audit_interface(IfIndex(index))).collect();
+        let each: Vec<_> = (0..64).map(|index| self.router.audit_interface(IfIndex(index))).collect();
         assert_eq!(each.iter().map(|one| one.received).sum::<u64>(), audit.received, "{each:?}");
         let waits: i64 = each.iter().map(router::InterfaceAudit::unexplained).sum();
         let local = audit.originated.cast_signed() - audit.local_fates.total().cast_signed();
         assert_eq!(waits + local, audit.held().cast_signed(), "{each:?}");
+        let cards = (0..).zip(&self.ports).map(|(index, _)| self.router.audit_port(IfIndex(index)).received);
+        assert_eq!(cards.sum::<u64>(), audit.received, "each frame is a card's: {each:?}");
         let census = self.pool.census();
         assert_eq!(census.owned as u64, audit.held(), "buffers in hand: {census:?}");
         audit

@@ -46,7 +46,7 @@ fn send_tagged(bench: &mut Bench, number: u16, frames: &[Vec<u8>]) -> TxOutcome 
         let packet = bench.packet(octets);
         batch.push(packet).expect("a batch has room");
     }
-    let outcome = bench.adapter.transmit_tagged(vlan(number), &mut batch, &mut bench.cache);
+    let outcome = bench.adapter.transmit_tagged(vlan(number), &mut batch, false, &mut bench.cache);
     batch.drain().for_each(|packet| bench.cache.recycle(packet));
     outcome
 }
