@@ -12,11 +12,12 @@ use alloc::{
 use core::fmt::Display;
 
 use bus_dma::DmaTag;
-use e1000::{Adapter, Attached, Config, FlowControl, Variant};
+use e1000::{Adapter, Attached, Config, FlowControl, ReceiveFilter, Variant};
 use ifnet::Interface;
 use ksync::atomic::{AtomicBool, AtomicU8, Ordering};
 use pci::PciDevice;
 use pktbuf::PoolCache;
+use wire::VlanId;
 
 use crate::{
     bus,
@@ -68,12 +69,17 @@ fn flow_control() -> FlowControl {
     FLOW_CONTROLS.get(usize::from(FLOW_CONTROL.load(Ordering::Relaxed))).copied().unwrap_or_default()
 }
 
-/// Attaches all cards, named em0, em1, … in PCI order.
-pub(crate) fn attach_all(cards: &[(PciDevice, &'static Variant)], root: &DmaTag) -> Vec<Arc<Port>> {
+/// Attaches all cards, named em0, em1, … in PCI order. `vlans` knows the VLANs of a card by its name.
+pub(crate) fn attach_all(
+    cards: &[(PciDevice, &'static Variant)],
+    root: &DmaTag,
+    vlans: &dyn Fn(&str) -> Vec<VlanId>,
+) -> Vec<Arc<Port>> {
     let mut ports: Vec<Arc<Port>> = Vec::new();
     for (device, variant) in cards {
         let name = format!("em{}", ports.len());
-        match attach(&name, ports.len(), device, variant, root) {
+        let filter = ReceiveFilter { vlans: vlans(&name), ..ReceiveFilter::default() };
+        match attach(&name, ports.len(), (device, variant), filter, root) {
             Ok(port) => {
                 log::info!("{}", device.attach_line(&name));
                 log::info!("{name}: Ethernet address: {}, {}", port.adapter.mac(), port.wiring);
@@ -93,8 +99,8 @@ fn text(what: &str) -> impl Fn(&dyn Display) -> String {
 fn attach(
     name: &str,
     number: usize,
-    device: &PciDevice,
-    variant: &'static Variant,
+    (device, variant): (&PciDevice, &'static Variant),
+    filter: ReceiveFilter,
     root: &DmaTag,
 ) -> Result<Arc<Port>, String> {
     let pool = net::pool().ok_or("no packet buffers")?;
@@ -108,6 +114,7 @@ fn attach(
     let config = Config {
         delivery: wiring.delivery,
         queues: wiring.queues,
+        filter,
         flow_control: flow_control(),
         rx_checksum: RX_CHECKSUM.load(Ordering::Relaxed),
         verify_checksums: VERIFY_CHECKSUMS.load(Ordering::Relaxed),

@@ -107,7 +107,8 @@ pub fn start(wires: &Wires) {
     let read = settings::read(wires.configuration, wires.attached);
     machine::entry::mark("attach");
     if router.is_some() {
-        services::set_ports(attach::attach_all(&cards, bus::root(wires.dma)));
+        let vlans = |card: &str| read.as_ref().map(|settings| settings.vlans_of(card)).unwrap_or_default();
+        services::set_ports(attach::attach_all(&cards, bus::root(wires.dma), &vlans));
     }
 
     machine::boot::stage("configuration");

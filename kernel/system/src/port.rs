@@ -272,6 +272,8 @@ impl Forwarder {
         worker.pass(now, |pass| {
             sampler.mark(Stage::Rest);
             let mut served = 0;
+            // Asked once for many; with VLANs, each frame may be another interface's.
+            let has_vlans = port.adapter.handles_tags();
             for _ in 0..BATCHES {
                 let found = rx.service(&port.adapter, BUDGET, pass.cache(), |packet| {
                     // The budget is the batch's size, so there is room.
@@ -281,7 +283,11 @@ impl Forwarder {
                 if found == 0 {
                     break;
                 }
-                pass.receive_ring(batch, IfIndex(port.number), rx.vouches());
+                if has_vlans {
+                    pass.receive_trunk(batch, rx.vouches());
+                } else {
+                    pass.receive_ring(batch, IfIndex(port.number), rx.vouches());
+                }
                 sampler.mark(Stage::Decide);
                 if rx.has_backlog(BACKLOG) {
                     pass.finish_batch();

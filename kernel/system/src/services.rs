@@ -6,6 +6,7 @@
 use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 
+use ifnet::IfIndex;
 use ithread::{Filter, FilterResult};
 use ksync::{
     Once, SpinLock,
@@ -75,8 +76,9 @@ pub(crate) struct InterfaceName(pub(crate) u16);
 
 impl fmt::Display for InterfaceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match ports().get(usize::from(self.0)) {
-            Some(port) => f.pad(&port.name),
+        let port = ports().get(usize::from(self.0)).map(|port| &*port.name);
+        match port.or_else(|| net::router()?.vlan_name(IfIndex(self.0))) {
+            Some(name) => f.pad(name),
             None => write!(f, "if{}", self.0),
         }
     }

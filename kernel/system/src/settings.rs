@@ -2,13 +2,14 @@
 //!
 //! Context: the first thread.
 
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 
 use config::{
     Config,
     routes::{self, Packed},
 };
 use router::Router;
+use wire::VlanId;
 
 use crate::{knobs, services};
 
@@ -16,6 +17,13 @@ use crate::{knobs, services};
 pub(crate) struct Settings<'f> {
     config: Config,
     routes: Packed<'f>,
+}
+
+impl Settings<'_> {
+    /// Returns the VLANs of the card of this name.
+    pub(crate) fn vlans_of(&self, card: &str) -> Vec<VlanId> {
+        self.config.vlans_of(card).collect()
+    }
 }
 
 /// Reads the configuration file and what is attached to the kernel, and sets what has to be known before the cards are attached.

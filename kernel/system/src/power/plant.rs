@@ -151,7 +151,7 @@ impl Plant for Machine {
             }
         };
         for (index, port) in (0..).zip(services::ports()) {
-            let books = router.audit_interface(IfIndex(index));
+            let books = router.audit_port(IfIndex(index));
             say(format_args!("shutdown: audit: {}: {books}", port.name));
             // What the device itself counted is stated beside it; what its registers mean differs from part to part.
             say(format_args!("shutdown: ledger: {}: {}", port.name, port.adapter.ledger()));

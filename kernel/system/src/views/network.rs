@@ -48,6 +48,15 @@ fn interface(look: &InterfaceLook<'_>, out: &mut dyn Write) -> fmt::Result {
     for address in look.addresses {
         writeln!(out, "    inet {address}")?;
     }
+    if let Some((vlan, parent)) = port.vlan() {
+        // What concerns the device is its port's.
+        writeln!(out, "    vlan: {vlan} parent interface: {parent}")?;
+        return writeln!(
+            out,
+            "    rx {} packets {} octets; tx {} packets {} octets, ring full {}",
+            s.rx_packets, s.rx_octets, s.tx_packets, s.tx_octets, s.tx_ring_full
+        );
+    }
     writeln!(
         out,
         "    rx {} packets {} octets, multicast {} broadcast {}, missed {} no buffer {} crc {} length {} other {}",
@@ -92,7 +101,7 @@ fn arp(router: &'static Router, out: &mut dyn Write) -> fmt::Result {
             Some(mac) => write!(out, "{mac}")?,
             None => write!(out, "(no answer yet)  ")?,
         }
-        write!(out, " {:<6} {:<10}", InterfaceName(entry.interface.0), entry.state)?;
+        write!(out, " {:<8} {:<10}", InterfaceName(entry.interface.0), entry.state)?;
         if let Some(age) = entry.age {
             write!(out, " age {} s", age.as_secs())?;
         }
@@ -122,9 +131,9 @@ fn routes(router: &'static Router, out: &mut dyn Write) -> fmt::Result {
             until_error(&mut written, || {
                 write!(out, "{:<20} {:<10} ", route.prefix, route.source)?;
                 if route.next_hop.uses_interface() {
-                    write!(out, "{:<6}", InterfaceName(route.next_hop.out))?;
+                    write!(out, "{:<8}", InterfaceName(route.next_hop.out))?;
                 } else {
-                    write!(out, "{:<6}", "-")?;
+                    write!(out, "{:<8}", "-")?;
                 }
                 writeln!(out, " {}", route.next_hop.via)
             })
