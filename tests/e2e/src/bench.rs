@@ -26,13 +26,13 @@ static ORDER: RwLock<()> = RwLock::new(());
 /// The place of a bench in that order; held until it is gone.
 #[derive(Debug)]
 #[expect(dead_code, reason = "guards are held, not read")]
-enum Place {
+pub(crate) enum Place {
     Alone(RwLockWriteGuard<'static, ()>),
     Beside(RwLockReadGuard<'static, ()>),
 }
 
 impl Place {
-    fn take(alone: bool) -> Self {
+    pub(crate) fn take(alone: bool) -> Self {
         if alone {
             Self::Alone(ORDER.write().unwrap_or_else(PoisonError::into_inner))
         } else {

@@ -26,4 +26,5 @@ mod restart;
 mod selftest;
 mod stick;
 mod topology;
+mod vlan;
 mod watchdog;
