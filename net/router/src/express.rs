@@ -39,10 +39,10 @@ impl Pass<'_> {
     #[inline]
     pub fn receive_trunk(&mut self, packets: &mut PacketBatch, vouched: bool) {
         while let Some(from) = packets.front().map(PacketBuf::arrival) {
-            let same = packets.iter().take_while(|packet| packet.arrival() == from).count();
             if from.vlan() == 0 {
+                let same = packets.iter().take_while(|packet| packet.arrival() == from).count();
                 self.receive_first(packets, same, from.rx_if(), vouched);
-            } else if let Some(vlan) = self.admit_tagged(packets, same, from) {
+            } else if let Some((vlan, same)) = self.admit_tagged(packets, from) {
                 self.receive_first(packets, same, Some(vlan.0), vouched);
             }
         }

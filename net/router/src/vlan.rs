@@ -150,23 +150,31 @@ impl Vlans {
 }
 
 impl Pass<'_> {
-    /// Makes the first `frames` of a batch, which all came from the same port with the same tag, those of the VLAN's interface, and
-    /// returns its index. Those of a VLAN that is not configured are dropped.
+    /// Makes the frames at the front of a batch, as many as came `from` one port with one tag, those of the VLAN's interface; returns
+    /// its index and how many they are. Those of a VLAN that is not configured are dropped.
     #[inline(never)]
-    pub(crate) fn admit_tagged(&mut self, packets: &mut PacketBatch, frames: usize, from: Arrival) -> Option<IfIndex> {
+    pub(crate) fn admit_tagged(&mut self, packets: &mut PacketBatch, from: Arrival) -> Option<(IfIndex, usize)> {
         let Some(entry) = self.snapshot.vlans.find(from) else {
-            packets.drain().take(frames).for_each(|packet| self.refuse_tagged(packet));
+            while let Some(packet) = packets.pop() {
+                if packet.arrival() != from {
+                    // There is room: it has just come from there.
+                    let _ = packets.push_front(packet);
+                    break;
+                }
+                self.refuse_tagged(packet);
+            }
             return None;
         };
         // To whom it is addressed is judged anew where that matters.
-        let from = Arrival::interface(entry.index, LinkCast::Unicast);
-        let mut octets = 0;
-        for packet in packets.iter_mut().take(frames) {
-            packet.set_arrival(from);
+        let now_from = Arrival::interface(entry.index, LinkCast::Unicast);
+        let (mut frames, mut octets) = (0, 0);
+        for packet in packets.iter_mut().take_while(|packet| packet.arrival() == from) {
+            packet.set_arrival(now_from);
+            frames += 1;
             octets += packet.len();
         }
         entry.interface.receive(frames, octets);
-        Some(IfIndex(entry.index))
+        Some((IfIndex(entry.index), frames))
     }
 
     /// The same for one packet, if it came with a tag.
