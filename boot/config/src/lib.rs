@@ -38,6 +38,9 @@ pub const DEFAULT_HOSTNAME: &str = "sluice";
 /// The maximum transmission unit of an Ethernet interface unless configured lower, in octets (RFC 894).
 pub const DEFAULT_MTU: u16 = 1500;
 
+/// The largest maximum transmission unit, in octets: what the longest Ethernet frame of the 8254x carries. Other cards may take less.
+pub const MAX_MTU: u16 = 16_110;
+
 /// The smallest maximum transmission unit that IPv4 allows, in octets (RFC 791 section 3.2).
 pub const MIN_MTU: u16 = 68;
 
@@ -78,7 +81,7 @@ pub struct Interface {
     pub vlan: Option<Vlan>,
     /// The addresses, each with its network; no two interfaces' networks overlap.
     pub addresses: Vec<Ipv4Cidr>,
-    /// The maximum transmission unit in octets, [`MIN_MTU`]` ..= `[`DEFAULT_MTU`]; of a VLAN at most its port's, if that is configured.
+    /// The maximum transmission unit in octets, [`MIN_MTU`]` ..= `[`MAX_MTU`]; of a VLAN at most its port's, if that is configured.
     pub mtu: u16,
     /// Whether the interface is to be brought up.
     pub up: bool,

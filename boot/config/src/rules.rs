@@ -15,8 +15,8 @@ use toml::Spanned;
 use wire::{Ipv4Cidr, Ipv4Prefix, PrefixError};
 
 use crate::{
-    Config, ConfigError, DEFAULT_HOSTNAME, DEFAULT_MTU, Interface, MIN_MTU, Position, Problem, Route, RouteTarget,
-    Sysctl, error::Source, schema, vlan,
+    Config, ConfigError, DEFAULT_HOSTNAME, DEFAULT_MTU, Interface, MAX_MTU, MIN_MTU, Position, Problem, Route,
+    RouteTarget, Sysctl, error::Source, schema, vlan,
 };
 
 type Result<T> = core::result::Result<T, ConfigError>;
@@ -76,13 +76,13 @@ fn interface(
     Ok(Interface { name: entry.name.into_inner(), vlan, addresses, mtu, up: entry.up.unwrap_or(true), at })
 }
 
-/// Takes a maximum transmission unit that IPv4 and our receive buffers allow.
+/// Takes a maximum transmission unit that IPv4 and the longest frames of any card allow.
 fn mtu(source: &Source<'_>, given: Option<&Spanned<i64>>) -> Result<u16> {
     let Some(given) = given else { return Ok(DEFAULT_MTU) };
     match u16::try_from(*given.get_ref()) {
-        Ok(mtu) if (MIN_MTU..=DEFAULT_MTU).contains(&mtu) => Ok(mtu),
+        Ok(mtu) if (MIN_MTU..=MAX_MTU).contains(&mtu) => Ok(mtu),
         _ => {
-            let message = format!("mtu {} is not within {MIN_MTU} to {DEFAULT_MTU}", given.get_ref());
+            let message = format!("mtu {} is not within {MIN_MTU} to {MAX_MTU}", given.get_ref());
             Err(fault(source, given, Problem::Mtu, message))
         }
     }

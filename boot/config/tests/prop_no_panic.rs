@@ -1,6 +1,6 @@
 //! No input makes the parser panic, and what it accepts keeps the promises of [`config::Config`].
 
-use config::{Config, DEFAULT_MTU, MIN_MTU, RouteTarget};
+use config::{Config, MAX_MTU, MIN_MTU, RouteTarget};
 use proptest::{collection::vec, prelude::*};
 
 /// Pieces that configurations are made of, whole and broken.
@@ -18,6 +18,7 @@ const PIECES: &[&str] = &[
     "addresses = [\"1.2.3.4/0\"]\n",
     "addresses = [",
     "mtu = 1400\n",
+    "mtu = 9000\n",
     "mtu = 99999999999999999999\n",
     "up = false\n",
     "prefix = \"0.0.0.0/0\"\n",
@@ -42,7 +43,7 @@ const PIECES: &[&str] = &[
 /// Checks what a [`Config`] promises in its documentation.
 fn keeps_its_promises(config: &Config) {
     for (index, interface) in config.interfaces.iter().enumerate() {
-        assert!((MIN_MTU..=DEFAULT_MTU).contains(&interface.mtu));
+        assert!((MIN_MTU..=MAX_MTU).contains(&interface.mtu));
         for other in &config.interfaces[..index] {
             assert_ne!(interface.name, other.name);
             let disjoint = |a: &wire::Ipv4Cidr| other.addresses.iter().all(|b| !a.prefix().overlaps(b.prefix()));

@@ -102,10 +102,10 @@ fn an_interface_has_a_name_of_its_own() {
 
 #[test]
 fn the_mtu_is_what_ipv4_and_ethernet_allow() {
-    for mtu in ["67", "1501", "-1", "65536"] {
+    for mtu in ["67", "16111", "-1", "65536"] {
         refused(&em0(&format!("mtu = {mtu}")), Problem::Mtu, 3, 7);
     }
-    for mtu in [68, 1400, 1500] {
+    for mtu in [68, 1400, 1500, 9000, 16_110] {
         assert_eq!(Config::parse(&em0(&format!("mtu = {mtu}"))).unwrap().interfaces[0].mtu, mtu);
     }
     assert!(!Config::parse(&em0("up = false")).unwrap().interfaces[0].up);

@@ -15,6 +15,8 @@ use crate::{
     variant::Variant,
 };
 
+/// Octets of a frame that are not its packet: header, VLAN tag and FCS.
+pub const AROUND_PACKET: u16 = 22;
 /// Octets of the FCS, which the device adds and takes off.
 const FCS: usize = 4;
 /// Longest frame with FCS that is received without RCTL.LPE.
@@ -23,6 +25,8 @@ const USUAL_FRAME: usize = 1522;
 pub(crate) const SMALLEST_MTU: u16 = 68;
 /// Octets that the transmit FIFO holds beside a frame: its descriptor.
 const BESIDE_FRAME: usize = 16;
+
+const _: () = assert!(HEADER + VLAN_TAG_LEN + FCS == AROUND_PACKET as usize);
 
 /// What follows from a port's MTU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +75,7 @@ impl Variant {
     /// Returns the longest IP packet that the part takes and sends, in a frame that may carry a VLAN tag.
     #[must_use]
     pub const fn max_mtu(&self) -> u16 {
-        /// Header, tag and FCS.
-        const AROUND: u16 = 14 + 4 + 4;
-        self.max_frame - AROUND
+        self.max_frame - AROUND_PACKET
     }
 }
 

@@ -100,6 +100,7 @@ pub use config::{Config, Delivery, Moderation};
 pub use error::{Delay, Error};
 pub use filter::ReceiveFilter;
 pub use flow::{FlowControl, Pause};
+pub use frames::AROUND_PACKET;
 pub use intr::{FilterCause, Vector};
 pub use ledger::Ledger;
 pub use link::{Duplex, LinkState, Speed};

@@ -12,6 +12,7 @@ use alloc::{
 use core::fmt::Display;
 
 use bus_dma::DmaTag;
+use config::DEFAULT_MTU;
 use e1000::{Adapter, Attached, Config, FlowControl, ReceiveFilter, Variant};
 use ifnet::Interface;
 use ksync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -69,17 +70,25 @@ fn flow_control() -> FlowControl {
     FLOW_CONTROLS.get(usize::from(FLOW_CONTROL.load(Ordering::Relaxed))).copied().unwrap_or_default()
 }
 
-/// Attaches all cards, named em0, em1, … in PCI order. `vlans` knows the VLANs of a card by its name.
+/// What the configuration wants of a card.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wishes {
+    /// The largest MTU of any interface on it; 0 if there is none.
+    pub(crate) mtu: u16,
+    /// Its VLANs.
+    pub(crate) vlans: Vec<VlanId>,
+}
+
+/// Attaches all cards, named em0, em1, … in PCI order. `wishes` knows what is wanted of a card by its name.
 pub(crate) fn attach_all(
     cards: &[(PciDevice, &'static Variant)],
     root: &DmaTag,
-    vlans: &dyn Fn(&str) -> Vec<VlanId>,
+    wishes: &dyn Fn(&str) -> Wishes,
 ) -> Vec<Arc<Port>> {
     let mut ports: Vec<Arc<Port>> = Vec::new();
     for (device, variant) in cards {
         let name = format!("em{}", ports.len());
-        let filter = ReceiveFilter { vlans: vlans(&name), ..ReceiveFilter::default() };
-        match attach(&name, ports.len(), (device, variant), filter, root) {
+        match attach(&name, ports.len(), (device, variant), wishes(&name), root) {
             Ok(port) => {
                 log::info!("{}", device.attach_line(&name));
                 log::info!("{name}: Ethernet address: {}, {}", port.adapter.mac(), port.wiring);
@@ -95,12 +104,24 @@ fn text(what: &str) -> impl Fn(&dyn Display) -> String {
     move |error| format!("{what}: {error}")
 }
 
+/// Returns the MTU that an interface gets if it is to have `wanted`, and says so if that is less. Never less than the usual one: frames as
+/// long as that are received however short the packets are that the router sends there.
+fn possible_mtu(name: &str, variant: &Variant, wanted: u16) -> u16 {
+    let (part, buffers) = (variant.max_mtu(), net::stock().max_mtu());
+    let got = if wanted > buffers { DEFAULT_MTU } else { wanted.clamp(DEFAULT_MTU, part) };
+    if got < wanted {
+        let why = if wanted > buffers { "no buffers that large" } else { variant.name };
+        log::error!("{name}: mtu {wanted} is not possible ({why}): it stays at {got}");
+    }
+    got
+}
+
 /// Attaches one card as interface `number`; interrupts stay masked and nothing is received until [`start_all`].
 fn attach(
     name: &str,
     number: usize,
     (device, variant): (&PciDevice, &'static Variant),
-    filter: ReceiveFilter,
+    wishes: Wishes,
     root: &DmaTag,
 ) -> Result<Arc<Port>, String> {
     let pool = net::pool().ok_or("no packet buffers")?;
@@ -110,16 +131,17 @@ fn attach(
     let wiring = messages::wire(name, number, device, variant)?;
     let defaults = Config::new(name, index, variant);
     // As many descriptors in all, however many queues there are.
-    let share = |descriptors: u16| descriptors / u16::from(wiring.queues);
+    let [rx_descriptors, tx_descriptors] = net::stock().descriptors(wiring.queues);
     let config = Config {
         delivery: wiring.delivery,
         queues: wiring.queues,
-        filter,
+        filter: ReceiveFilter { vlans: wishes.vlans, ..ReceiveFilter::default() },
         flow_control: flow_control(),
         rx_checksum: RX_CHECKSUM.load(Ordering::Relaxed),
         verify_checksums: VERIFY_CHECKSUMS.load(Ordering::Relaxed),
-        rx_descriptors: share(defaults.rx_descriptors),
-        tx_descriptors: share(defaults.tx_descriptors),
+        mtu: possible_mtu(name, variant, wishes.mtu),
+        rx_descriptors,
+        tx_descriptors,
         ..defaults
     };
     if selftest::is_wanted() {

@@ -5,7 +5,7 @@
 //! callouts, a netisr thread per CPU, the console and the shutdown thread. Nothing in here is `unsafe`.
 //!
 //! - [`mod@port`]: a card at work. [`mod@lines`]: interrupt lines. [`mod@bus`]: PCI and DMA.
-//! - [`mod@net`]: the router and its buffers. [`mod@services`]: what runs beside the interrupt threads.
+//! - [`mod@net`]: the router; [`mod@buffers`]: how many packet buffers of what size. [`mod@services`]: what runs beside the interrupt threads.
 //! - [`mod@console`], [`mod@views`], [`mod@ping`]: the command line. [`mod@power`]: shutdown; [`mod@buttons`], [`mod@watchdog`]:
 //!   what else asks for it.
 //! - [`mod@nodes`]: what is close together on a machine with several sockets.
@@ -20,6 +20,7 @@
 extern crate alloc;
 
 mod attach;
+mod buffers;
 mod bus;
 mod buttons;
 mod console;
@@ -96,19 +97,19 @@ pub fn start(wires: &Wires) {
         bus::say_undriven(&found);
     }
     nodes::prefer_memory(&cards);
+    let read = settings::read(wires.configuration, wires.attached);
     machine::entry::mark("router");
-    let router = match net::init(cards.len(), cpus) {
+    let router = match net::init(cards.len(), settings::largest_mtu(&read, &cards), cpus) {
         Ok(router) => Some(router),
         Err(error) => {
             log::error!("net: no data path: {error}");
             None
         }
     };
-    let read = settings::read(wires.configuration, wires.attached);
     machine::entry::mark("attach");
     if router.is_some() {
-        let vlans = |card: &str| read.as_ref().map(|settings| settings.vlans_of(card)).unwrap_or_default();
-        services::set_ports(attach::attach_all(&cards, bus::root(wires.dma), &vlans));
+        let wishes = |card: &str| read.as_ref().map(|settings| settings.wishes(card)).unwrap_or_default();
+        services::set_ports(attach::attach_all(&cards, bus::root(wires.dma), &wishes));
     }
 
     machine::boot::stage("configuration");

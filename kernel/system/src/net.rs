@@ -13,16 +13,12 @@ use machine::{
     memory::PhysMemory,
     time,
 };
-use pktbuf::{BufferSize, PacketPool};
+use pktbuf::PacketPool;
 use router::{Router, RouterError, Worker, WorkerConfig};
 use shutdown::Flushed;
 
-use crate::threads;
+use crate::{buffers::Stock, threads};
 
-/// Frames for the machine itself (what is held for neighbours and in protocol queues), and for every card: both its rings full, a
-/// cache of 128, and as many again on their way.
-const FRAMES_BASE: usize = 1024;
-const FRAMES_PER_CARD: usize = 1024 + 512 + 256;
 /// The pool takes at most this share of the memory that is free.
 const SHARE: usize = 4;
 /// Octets of a physical frame.
@@ -31,6 +27,7 @@ const PHYSICAL_FRAME: usize = 4096;
 static DOMAIN: Domain = Domain::new();
 static ROUTER: Once<Router> = Once::new();
 static POOL: Once<PacketPool> = Once::new();
+static STOCK: Once<Stock> = Once::new();
 /// Protects: the worker with which the shutdown thread flushes what is held; held across: that flush.
 static FLUSHER: SpinLock<Option<Box<Worker>>> = SpinLock::new(None);
 
@@ -58,18 +55,46 @@ impl core::fmt::Display for NetError {
     }
 }
 
-/// Makes the packet pool and the router, once.
-pub(crate) fn init(cards: usize, cpus: usize) -> Result<&'static Router, NetError> {
-    let size = BufferSize::default();
-    let wanted = (FRAMES_BASE + FRAMES_PER_CARD * cards) * size.stride();
-    let allowed = frame::usage().free * PHYSICAL_FRAME / SHARE;
-    let request = RunRequest::octets(wanted.min(allowed).max(size.stride()));
-    let memory = PhysMemory::allocate_uncleared(&request).map_err(|_| NetError::NoMemory)?;
-    let start = memory.phys();
+/// Makes the packet pool, for packets of `mtu` octets, and the router, once.
+pub(crate) fn init(cards: usize, mtu: u16, cpus: usize) -> Result<&'static Router, NetError> {
+    let (stock, memory) = provide(cards, mtu).ok_or(NetError::NoMemory)?;
+    let (start, size) = (memory.phys(), stock.size);
     let pool = POOL.call_once(|| PacketPool::new(memory.into_static(), size));
-    log::info!("pktbuf: {} buffers, {} KiB at {start:#x}", pool.total(), pool.total() * size.stride() / 1024);
+    STOCK.call_once(|| stock);
+    log::info!(
+        "pktbuf: {} buffers of {} octets, {} KiB at {start:#x}",
+        pool.total(),
+        size.octets(),
+        pool.total() * size.stride() / 1024
+    );
     let router = Router::new(&DOMAIN, ArpConfig::default(), cpus)?;
     Ok(ROUTER.call_once(|| router))
+}
+
+/// Finds memory for the buffers: large ones if there is room for enough of them, usual ones as many as there may be.
+fn provide(cards: usize, mtu: u16) -> Option<(Stock, PhysMemory)> {
+    let allowed = frame::usage().free * PHYSICAL_FRAME / SHARE;
+    let first = Stock::choices(mtu).next()?;
+    let (stock, memory) = Stock::choices(mtu).find_map(|stock| {
+        let wanted = stock.octets(cards);
+        let octets = if stock == Stock::USUAL { wanted.min(allowed).max(stock.size.stride()) } else { wanted };
+        let fits = octets <= allowed || stock == Stock::USUAL;
+        let memory = fits.then(|| PhysMemory::allocate_uncleared(&RunRequest::octets(octets)).ok())??;
+        Some((stock, memory))
+    })?;
+    let [wanted, most] = [first.octets(cards), allowed].map(|octets| octets >> 20);
+    if stock.size < first.size {
+        log::error!("pktbuf: no buffers of {} octets in {most} MiB: no packets as long as {mtu}", first.size.octets());
+    } else if stock.is_short() {
+        let [rx, tx] = stock.descriptors(1);
+        log::warn!("pktbuf: {wanted} MiB are wanted, {most} there: rings of {rx} and {tx} descriptors, fewer buffers");
+    }
+    Some((stock, memory))
+}
+
+/// Returns which buffers were made, and the rings that go with them.
+pub(crate) fn stock() -> Stock {
+    STOCK.get().copied().unwrap_or(Stock::USUAL)
 }
 
 /// Returns the router; `None` while or where there is none.

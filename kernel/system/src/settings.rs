@@ -2,16 +2,17 @@
 //!
 //! Context: the first thread.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, string::String};
 
 use config::{
-    Config,
+    Config, DEFAULT_MTU,
     routes::{self, Packed},
 };
+use e1000::Variant;
+use pci::PciDevice;
 use router::Router;
-use wire::VlanId;
 
-use crate::{knobs, services};
+use crate::{attach::Wishes, knobs, services};
 
 /// What the configuration file says, and the routes that were given when the image was made.
 pub(crate) struct Settings<'f> {
@@ -20,9 +21,11 @@ pub(crate) struct Settings<'f> {
 }
 
 impl Settings<'_> {
-    /// Returns the VLANs of the card of this name.
-    pub(crate) fn vlans_of(&self, card: &str) -> Vec<VlanId> {
-        self.config.vlans_of(card).collect()
+    /// Returns what is wanted of the card of this name.
+    pub(crate) fn wishes(&self, card: &str) -> Wishes {
+        let own = self.config.interfaces.iter().filter(|interface| interface.port() == card);
+        let mtu = own.map(|interface| interface.mtu).max().unwrap_or_default();
+        Wishes { mtu, vlans: self.config.vlans_of(card).collect() }
     }
 }
 
@@ -38,6 +41,13 @@ pub(crate) fn read<'f>(file: &[u8], attached: &'f [u8]) -> Result<Settings<'f>, 
     let config = Config::parse_bytes(file).map_err(|error| format!("{error}"))?;
     knobs::tune(&config);
     Ok(Settings { config, routes: parts.routes })
+}
+
+/// Returns the largest MTU that any interface is to have, as far as one of these cards can do it.
+pub(crate) fn largest_mtu(read: &Result<Settings<'_>, String>, cards: &[(PciDevice, &'static Variant)]) -> u16 {
+    let wanted = read.iter().flat_map(|settings| &settings.config.interfaces).map(|interface| interface.mtu);
+    let possible = cards.iter().map(|(_, variant)| variant.max_mtu());
+    wanted.max().unwrap_or(DEFAULT_MTU).min(possible.max().unwrap_or(DEFAULT_MTU))
 }
 
 /// Applies the configuration and returns the console's prompt. Without a good one the router comes up and forwards

@@ -44,7 +44,7 @@ impl Place {
 /// A port of the router, as a test wants it.
 #[derive(Clone, Debug, Default)]
 pub struct Port {
-    /// Its MTU, if it is to be lower than the medium's.
+    /// Its MTU, if it is not to be 1500. The host at its far end has the same if it is more.
     pub mtu: Option<u16>,
     /// Its PCI slot, if it matters.
     pub slot: Option<u8>,
@@ -95,9 +95,10 @@ impl Plan {
             Some(image) => image.clone(),
             None => router::image(self.machine.firmware, &config)?,
         };
-        let hosts = 0..self.ports.len();
-        let hosts = hosts.map(|index| {
-            HostSpec::new(&format!("host {index}"), cidr(Bench::host_address(index)), Bench::own_address(index))
+        let hosts = self.ports.iter().enumerate().map(|(index, port)| {
+            let (address, router) = (cidr(Bench::host_address(index)), Bench::own_address(index));
+            let spec = HostSpec::new(&format!("host {index}"), address, router);
+            HostSpec { mtu: port.mtu.unwrap_or(spec.mtu).max(spec.mtu), ..spec }
         });
         let nic = |port: &Port| Nic {
             slot: port.slot,

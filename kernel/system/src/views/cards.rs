@@ -53,10 +53,10 @@ pub(super) fn statistics(out: &mut dyn Write) -> fmt::Result {
     for port in services::ports().iter() {
         let adapter = &port.adapter;
         write!(out, "{}: {}, {}", port.name, adapter.variant().name, adapter.link())?;
-        match adapter.flow_control() {
-            Some(pause) => writeln!(out, ", flow control {pause}")?,
-            None => writeln!(out)?,
+        if let Some(pause) = adapter.flow_control() {
+            write!(out, ", flow control {pause}")?;
         }
+        writeln!(out, ", receive buffers of {} octets", adapter.buffer_size().octets())?;
         let ChecksumTrial { agreed, disagreed, silent } = adapter.checksum_trial();
         if agreed + disagreed + silent > 0 {
             writeln!(out, "    checksum verdicts: {agreed} as software's, {disagreed} not, {silent} not given")?;

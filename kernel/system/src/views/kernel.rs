@@ -122,8 +122,14 @@ pub(super) fn memory(out: &mut dyn Write) -> fmt::Result {
     let census = pool.census();
     writeln!(
         out,
-        "packet buffers: {} total = {} free + {} cached + {} owned; low water {}, exhausted {}",
-        census.total, census.free, census.cached, census.owned, census.low_water, census.exhausted
+        "packet buffers: {} total = {} free + {} cached + {} owned; low water {}, exhausted {}; of {} octets",
+        census.total,
+        census.free,
+        census.cached,
+        census.owned,
+        census.low_water,
+        census.exhausted,
+        pool.buffer_size().octets()
     )
 }
 

@@ -18,6 +18,7 @@ mod exits;
 mod footprint;
 mod forwarding;
 mod gdb;
+mod jumbo;
 mod links;
 mod machines;
 mod offload;
