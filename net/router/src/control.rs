@@ -189,6 +189,7 @@ impl Control {
             addresses: port.addresses.clone(),
             up: port.up,
         });
+        let unused = (0_u64..).zip(&self.ports).filter(|(_, port)| !port.enabled);
         self.generation += 1;
         Ok(Snapshot {
             generation: self.generation,
@@ -199,6 +200,7 @@ impl Control {
                     .filter(|(_, vlan)| vlan.configured)
                     .map(|(index, vlan)| (vlan.port, index, Arc::clone(&vlan.interface))),
             ),
+            shut: unused.fold(0, |shut, (index, _)| shut | 1 << index),
             icmp_limit: self.settings.icmp_limit,
             closed: false,
         })

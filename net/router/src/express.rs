@@ -74,6 +74,9 @@ impl Pass<'_> {
     #[inline]
     fn ingress(&self, rx: u16, vouched: bool) -> Option<Ingress> {
         let address = PortAddress::new(self.snapshot.tables.interface(IfIndex(rx))?.mac);
+        if self.snapshot.is_shut(IfIndex(rx)) {
+            return None;
+        }
         Some(Ingress { rx, address, vouched })
     }
 

@@ -12,7 +12,8 @@ impl Pass<'_> {
     #[inline]
     pub(crate) fn process(&mut self, mut packet: PacketBuf) {
         let rx = IfIndex(packet.rx_if().unwrap_or(u16::MAX));
-        let Some(interface) = self.snapshot.tables.interface(rx) else { return self.refuse_unknown(packet) };
+        let known = self.snapshot.tables.interface(rx).filter(|_| !self.snapshot.is_shut(rx));
+        let Some(interface) = known else { return self.refuse_unusable(packet) };
         let Ok(frame) = Ethernet::new_checked(packet.bytes()) else {
             return self.discard(packet, DropReason::EthTooShort);
         };
@@ -61,9 +62,9 @@ impl Pass<'_> {
         self.discard(packet, reason);
     }
 
-    /// Drops a frame of an interface that the snapshot does not know.
+    /// Drops a frame of an interface that the snapshot does not know, or that is not to be used.
     #[cold]
-    fn refuse_unknown(&mut self, packet: PacketBuf) {
+    fn refuse_unusable(&mut self, packet: PacketBuf) {
         debug_assert!(packet.origin() == Origin::Received);
         let reason = if self.snapshot.closed { DropReason::ShuttingDown } else { DropReason::ForwardingOff };
         self.discard(packet, reason);

@@ -18,6 +18,8 @@ pub(crate) struct Snapshot {
     pub(crate) ports: Vec<Arc<dyn Interface>>,
     /// The VLANs among them, by what their frames came with.
     pub(crate) vlans: Vlans,
+    /// Bit n is set while interface n is not to be used: what comes in there goes no further.
+    pub(crate) shut: u64,
     /// ICMP errors per second and worker.
     pub(crate) icmp_limit: u32,
     /// Set at shutdown: nothing is forwarded or sent any more.
@@ -31,7 +33,13 @@ impl Snapshot {
         // Nothing leads anywhere in the first snapshot and the last.
         let generation = if closed { u64::MAX } else { 0 };
         let (tables, ports) = (Tables::new(fib, Vec::new(), config), Vec::new());
-        Self { generation, tables, ports, vlans: Vlans::default(), icmp_limit: 0, closed }
+        Self { generation, tables, ports, vlans: Vlans::default(), shut: 0, icmp_limit: 0, closed }
+    }
+
+    /// Returns whether an interface is not to be used.
+    #[inline]
+    pub(crate) const fn is_shut(&self, rx: IfIndex) -> bool {
+        self.shut.unbounded_shr(rx.0 as u32) & 1 != 0
     }
 
     #[inline]

@@ -224,11 +224,12 @@ fn frames_of_vlans_that_are_not_configured_end_at_their_port() {
     let mut twice = udp(&across(), 5);
     twice.splice(12..12, [0x81, 0, 0, 20]);
     bench.receive_trunk(EM0, &[(10, twice.clone())]);
-    bench.receive(EM0, &twice);
+    twice[5] = 1;
+    bench.receive(EM1, &twice);
     let sent: Vec<_> = trunk(&bench).iter().map(|(tag, frame)| (*tag, number(&frame[14..]))).collect();
     assert_eq!(sent, [(20, 3)]);
     assert_eq!(bench.dropped(DropReason::EthVlanUnknown), 5);
-    assert_eq!(bench.router.audit_interface(EM0).received, before + 3);
+    assert_eq!(bench.router.audit_interface(EM0).received, before + 2);
     bench.assert_conserved();
 }
 
@@ -237,6 +238,26 @@ fn run_queues(bench: &mut Bench) {
     for workstream in 0..2 {
         let _ = bench.worker.run_netisr(bench.now, workstream, 100);
     }
+}
+
+#[test]
+fn what_comes_without_a_tag_is_nobodys_while_the_port_itself_is_not_configured() {
+    let mut bench = warm();
+    let frames = [udp(&across(), 1), udp(&across(), 2), ask(MAC_A, C10, R10)];
+    bench.receive_all(EM0, &frames);
+    bench.receive_singly(EM0, &frames);
+    assert!(trunk(&bench).is_empty());
+    assert_eq!(bench.dropped(DropReason::ForwardingOff), 6);
+    // Nor does a VLAN take anything in that is kept down.
+    let down = STICK.replace("mtu = 1000", "up = false");
+    bench.router.apply(&Config::parse(&down).unwrap()).unwrap();
+    bench.receive_trunk(EM0, &[(20, udp(&Ipv4Header { source: C20, destination: C10, ..good() }, 3))]);
+    assert_eq!((trunk(&bench).len(), bench.dropped(DropReason::ForwardingOff)), (0, 7));
+    let own = format!("{STICK}[[interface]]\nname = \"em0\"\n");
+    bench.router.apply(&Config::parse(&own).unwrap()).unwrap();
+    bench.receive_all(EM0, &frames[..1]);
+    assert_eq!(trunk(&bench).len(), 1);
+    bench.assert_conserved();
 }
 
 #[test]
