@@ -116,17 +116,19 @@ impl Pass<'_> {
             self.core.ways.refresh(self.snapshot.generation, self.router.arp().generation(), self.now);
         }
         let mut way = Way::nowhere(tally::received(ingress.rx));
-        packets.consume(&*plains, |packet, plain| {
-            if way.destination != plain.destination {
-                if let Some(hop) = sole {
+        match sole {
+            Some(hop) => packets.consume(&*plains, |packet, plain| {
+                if way.destination != plain.destination {
                     self.find_way(plain.destination, hop, &mut way);
-                } else {
-                    self.find_known_way(plain, &mut way);
                 }
-            }
-            self.send_plain(packet, *plain, &mut way);
-            Ok(())
-        });
+                self.send_plain(packet, *plain, &mut way);
+                Ok(())
+            }),
+            None => packets.consume(&*plains, |packet, plain| {
+                self.send_known(packet, *plain, &mut way);
+                Ok(())
+            }),
+        };
         count
     }
 
@@ -147,14 +149,25 @@ impl Pass<'_> {
         self.enqueue_of(packet, IfIndex(way.out), way.source);
     }
 
-    /// Finds how a packet leaves that goes another way than the one before it, as many before it may have gone.
+    /// Sends a plain packet the way that packets by its next hop have gone before, or finds it.
     #[inline]
-    fn find_known_way(&mut self, plain: &Plain, way: &mut Way) {
-        if let Some(&Known { out, longest, rewrite, .. }) = self.core.ways.get(plain.hop) {
-            *way = Way { destination: plain.destination, out, longest, rewrite, source: way.source };
-        } else if self.find_way(plain.destination, plain.hop, way) {
+    fn send_known(&mut self, mut packet: PacketBuf, plain: Plain, way: &mut Way) {
+        match self.core.ways.get(plain.hop) {
+            Some(&Known { out, longest, rewrite, .. }) if u32::from(plain.total_len) <= longest => {
+                rewrite.apply(&mut packet, plain);
+                self.enqueue_of(packet, IfIndex(out), way.source);
+            }
+            _ => self.send_first(packet, plain, way),
+        }
+    }
+
+    /// Sends a plain packet by a next hop of which nothing is remembered, or that is too long for it.
+    #[inline(never)]
+    fn send_first(&mut self, packet: PacketBuf, plain: Plain, way: &mut Way) {
+        if self.find_way(plain.destination, plain.hop, way) {
             self.core.ways.put(plain.hop, way.out, way.longest, way.rewrite);
         }
+        self.send_plain(packet, plain, way);
     }
 
     /// Finds how packets for `destination` leave; returns whether all that have this next hop leave so.
