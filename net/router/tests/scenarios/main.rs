@@ -3,6 +3,7 @@
 mod any_frame;
 mod control;
 mod forwarding;
+mod jumbo;
 mod local;
 mod neighbours;
 mod policies;

@@ -13,7 +13,7 @@ use arp::ArpConfig;
 use config::Config;
 use ifnet::{DropReason, FateSnapshot, IfIndex, IfStatistics, Interface, TxOutcome, TxRefusal};
 use ksync::{rcu::Domain, time::Instant};
-use pktbuf::{BATCH_CAPACITY, PacketBatch, PacketBuf, PacketPool, PoolCache};
+use pktbuf::{BATCH_CAPACITY, BufferSize, PacketBatch, PacketBuf, PacketPool, PoolCache};
 use router::{Audit, Pass, Router, Worker, WorkerConfig};
 use wire::{
     Arp, ArpOperation, ArpPacket, EtherType, Ethernet, EthernetHeader, Ipv4, Ipv4Header, MacAddr, UdpHeader, VlanId,
@@ -56,6 +56,7 @@ pub(crate) struct FakePort {
     pub(crate) calls: AtomicUsize,
     /// The longest frame that can be sent.
     pub(crate) longest: AtomicUsize,
+    mtu: u16,
     pub(crate) doorbells: AtomicUsize,
     sent: Mutex<Vec<Vec<u8>>>,
     /// Sent, and the device does not know yet.
@@ -69,7 +70,7 @@ impl fmt::Debug for FakePort {
 }
 
 impl FakePort {
-    fn new(n: u8) -> Arc<Self> {
+    fn new(n: u8, mtu: u16) -> Arc<Self> {
         Arc::new(Self {
             name: format!("em{n}"),
             mac: MacAddr([2, 0, 0, 0, 1, n]),
@@ -77,7 +78,8 @@ impl FakePort {
             running: AtomicBool::new(true),
             room: AtomicUsize::new(usize::MAX),
             calls: AtomicUsize::new(0),
-            longest: AtomicUsize::new(1514),
+            longest: AtomicUsize::new(usize::from(mtu) + 14),
+            mtu,
             doorbells: AtomicUsize::new(0),
             sent: Mutex::new(Vec::new()),
             untold: Mutex::new(Vec::new()),
@@ -136,7 +138,7 @@ impl Interface for FakePort {
     }
 
     fn mtu(&self) -> u16 {
-        1500
+        self.mtu
     }
 
     fn link_up(&self) -> bool {
@@ -204,15 +206,29 @@ impl Bench {
         bench
     }
 
+    /// A configured router whose ports take packets of `mtu` octets, and whose buffers do, that knows A and B.
+    pub(crate) fn jumbo(config: &str, ports: u8, mtu: u16) -> Self {
+        let mut bench = Self::built(ports, mtu, BufferSize::K16);
+        bench.router.apply(&Config::parse(config).unwrap()).unwrap();
+        bench.learn(EM0, A, MAC_A);
+        bench.learn(EM1, B, MAC_B);
+        bench.ports.iter().for_each(|port| drop(port.take()));
+        bench
+    }
+
     pub(crate) fn unconfigured(ports: u8) -> Self {
+        Self::built(ports, 1500, BufferSize::K2)
+    }
+
+    fn built(ports: u8, mtu: u16, size: BufferSize) -> Self {
         let domain: &'static Domain = Box::leak(Box::new(Domain::new()));
         let arp = ArpConfig { max_entries: 64, max_unresolved: 32, max_held: 64, ..ArpConfig::default() };
         let router: &'static Router = Box::leak(Box::new(Router::new(domain, arp, 2).unwrap()));
-        let ports: Vec<_> = (0..ports).map(FakePort::new).collect();
+        let ports: Vec<_> = (0..ports).map(|number| FakePort::new(number, mtu)).collect();
         for port in &ports {
             router.attach(Arc::clone(port) as Arc<dyn Interface>).unwrap();
         }
-        let pool = PacketPool::leak_for_tests(512);
+        let pool = PacketPool::leak_sized_for_tests(512, size);
         let worker = worker(router, pool, "irq10: em0", true);
         Self { router, worker, pool, ports, now: Instant::from_secs(1) }
     }
