@@ -5,7 +5,7 @@
 use alloc::string::String;
 use core::time::Duration;
 
-use crate::{error::Error, filter::ReceiveFilter, flow::FlowControl, rx::Sums, variant::Variant};
+use crate::{error::Error, filter::ReceiveFilter, flow::FlowControl, rxsum::Sums, variant::Variant};
 
 /// Interrupt moderation (13.4.18, 13.4.30, 13.4.31).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

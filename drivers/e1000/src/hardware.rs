@@ -10,7 +10,7 @@ use crate::{
     desc::{self, RxLayout},
     error::{Delay, Error, Polled, poll, read_checked},
     regs::{self, Cause, Ctrl, CtrlExt, Rctl, Reg, RegisterIo, Status, Tctl},
-    rx::Sums,
+    rxsum::Sums,
     variant::{DmaStop, Variant},
 };
 

@@ -4,21 +4,25 @@
 //! each frame: see DD (acquire) → PostRead → take the buffer → new address → status clear; and once per pass RDT.
 //! Manual: 3.2 (descriptors, ring), 14.4.
 
+mod odd;
+mod recovery;
+mod trial;
+
 use alloc::{sync::Arc, vec::Vec};
 
 use bus_dma::{DmaMap, DmaMem, FromDevice, PreRead, Segment};
 use ifnet::IfIndex;
 use ksync::atomic::{DeviceU64, Ordering};
 use pktbuf::{Arrival, BufferSize, HEADROOM, LinkCast, PacketBuf, PoolCache};
-use wire::{MacAddr, vlan_number};
+use wire::vlan_number;
 
 use crate::{
     adapter::Adapter,
-    desc::{RxErrors, RxLayout, RxStatus, RxWriteback, WORDS},
+    desc::{RxLayout, RxStatus, RxWriteback, WORDS},
     frames::FrameSizes,
     hardware::RingPlace,
     regs::{Reg, RegisterIo},
-    rxsum::Verdicts,
+    rxsum::Sums,
     stats::RxCounters,
 };
 
@@ -67,17 +71,6 @@ pub struct RxRing {
     /// In the middle of a frame that spans descriptors and is being dropped.
     skipping: bool,
     if_index: u16,
-}
-
-/// What is made of the device's verdicts about checksums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sums {
-    /// Nothing: it is not asked.
-    Ignored,
-    /// They are believed.
-    Believed,
-    /// They are compared with software's, and not believed.
-    Compared,
 }
 
 /// What a pass has counted so far.
@@ -226,32 +219,6 @@ impl RxRing {
         self.vouched
     }
 
-    /// Serves frames one by one, and compares the device's verdicts about each with software's.
-    #[cold]
-    fn harvest_comparing(
-        &mut self,
-        counters: &RxCounters,
-        budget: usize,
-        cache: &mut PoolCache,
-        sink: &mut impl FnMut(PacketBuf),
-    ) -> usize {
-        let mut served = 0;
-        while served < budget {
-            let (mut frame, verdicts) = (None, self.available().map(Verdicts::of_device));
-            if self.harvest(counters, 1, cache, &mut |packet| frame = Some(packet)) == 0 {
-                break;
-            }
-            served += 1;
-            let Some(frame) = frame else { continue };
-            if let Some(device) = verdicts {
-                counters.trial.compare(device, Verdicts::of_software(frame.bytes()));
-            }
-            sink(frame);
-        }
-        self.vouched = false;
-        served
-    }
-
     #[inline]
     fn harvest(
         &mut self,
@@ -372,7 +339,7 @@ impl RxRing {
             }
             let _ = packet.set_received(length, from);
             if packet.front().is_some_and(|&[first]| first & 1 != 0) {
-                note_group(&mut packet, pass);
+                odd::note_group(&mut packet, pass);
             }
             sink(packet);
         }
@@ -408,50 +375,6 @@ impl RxRing {
         written.done().then_some(written)
     }
 
-    /// Refuses what is in the next descriptor, if the device is done with it (returns whether it is): counts the frame, once however
-    /// many descriptors it spans, and arms the descriptor again.
-    #[cold]
-    fn refuse(&mut self, odd: Odd, counters: &RxCounters, pass: &mut Pass) -> bool {
-        // What was seen, not what is there now: the device may have written the descriptor since.
-        let written = match odd {
-            Odd::Frame(written) if !written.done() => return false,
-            Odd::Frame(written) => written,
-            Odd::NoBuffer => {
-                pass.refused += 1;
-                counters.no_buffer.bump();
-                self.arm_again();
-                return true;
-            }
-        };
-        pass.refused += 1;
-        let last = written.status.contains(RxStatus::EOP);
-        if self.skipping || !last {
-            if !self.skipping {
-                counters.length_errors.bump();
-            }
-            self.skipping = !last;
-        } else if written.errors.contains(RxErrors::CE) {
-            counters.crc_errors.bump();
-        } else if written.errors.intersects(RxErrors::FRAME) {
-            counters.errors.bump();
-        } else {
-            counters.length_errors.bump();
-        }
-        self.arm_again();
-        true
-    }
-
-    /// Gives the next slot back to the device with the buffer it has.
-    #[cold]
-    fn arm_again(&mut self) {
-        let index = self.next;
-        let Some(map) = self.maps.get_mut(index) else { return };
-        map.sync(PreRead);
-        if let Some(segment) = map.segments().first().copied() {
-            self.write(index, segment);
-        }
-    }
-
     /// Writes descriptor `index`: address first, then the cleared status. It is ours until RDT passes it.
     #[inline]
     fn write(&self, index: usize, segment: Segment) {
@@ -481,55 +404,6 @@ impl RxRing {
         regs.write32(Reg::Rdt(self.queue), tail as u32);
     }
 
-    /// Arms every slot and gives them all to the device, which starts at descriptor 0. The device does no DMA.
-    pub(crate) fn restart<R: RegisterIo>(&mut self, regs: &R) {
-        self.skipping = false;
-        for index in 0..self.maps.len() {
-            self.next = index;
-            self.arm_again();
-        }
-        self.next = 0;
-        self.publish(regs);
-    }
-
-    /// Stands still for the watchdog's reset of the device. The thread of queue 0 makes it, when the threads of all other queues
-    /// stand still; it then hands up what had been received before, and starts again.
-    #[cold]
-    fn recover<R: RegisterIo>(
-        &mut self,
-        adapter: &Adapter<R>,
-        cache: &mut PoolCache,
-        mut sink: impl FnMut(PacketBuf),
-    ) -> usize {
-        if self.queue != 0 {
-            adapter.stand_still(self.queue, self.generation);
-            return 0;
-        }
-        if !adapter.all_stand_still() || adapter.reset_for_recovery(cache).is_err() {
-            return 0;
-        }
-        let served = self.harvest(adapter.received(self.queue), self.maps.len(), cache, &mut sink);
-        adapter.restart_after_recovery(self);
-        served
-    }
-
-    /// Hands up what had been received before the thread of queue 0 reset the device, and gives the ring to the device again, which
-    /// has been programmed to find it empty.
-    #[cold]
-    fn rejoin<R: RegisterIo>(
-        &mut self,
-        adapter: &Adapter<R>,
-        cache: &mut PoolCache,
-        mut sink: impl FnMut(PacketBuf),
-    ) -> usize {
-        let served = self.harvest(adapter.received(self.queue), self.maps.len(), cache, &mut sink);
-        self.generation = adapter.generation();
-        self.restart(adapter.regs());
-        // ORDERING: release, as in `service`.
-        adapter.received(self.queue).next.store(0, Ordering::Release);
-        served
-    }
-
     /// Returns where the ring lies.
     pub(crate) fn place(&self) -> RingPlace {
         RingPlace::of(&self.memory, self.maps.len())
@@ -550,13 +424,4 @@ pub(crate) fn arm(map: &mut DmaMap<FromDevice>, mut fresh: PacketBuf, size: Buff
     map.load(fresh).map_err(|(fresh, _)| fresh)?;
     map.sync(PreRead);
     Ok(())
-}
-
-/// Notes of a frame, and counts, that it is addressed to a group.
-#[cold]
-fn note_group(packet: &mut PacketBuf, pass: &mut Pass) {
-    let broadcast = packet.front().is_some_and(|octets| MacAddr(*octets).is_broadcast());
-    packet.set_link_cast(if broadcast { LinkCast::Broadcast } else { LinkCast::Multicast });
-    pass.groups += 1;
-    pass.broadcast += u64::from(broadcast);
 }

@@ -9,6 +9,17 @@ use wire::{EtherType, Ethernet, Ipv4, checksum::Sum, protocol};
 
 use crate::desc::{RxErrors, RxStatus, RxWriteback};
 
+/// What is made of the device's verdicts about checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sums {
+    /// Nothing: it is not asked.
+    Ignored,
+    /// They are believed.
+    Believed,
+    /// They are compared with software's, and not believed.
+    Compared,
+}
+
 /// Whether checksums of a frame are right; `None` where there is none, or nobody has looked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Verdicts {

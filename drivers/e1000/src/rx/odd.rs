@@ -1,0 +1,66 @@
+//! What is not a good frame in a fresh buffer: refusing it, giving the slot back as it is; and frames to groups.
+
+use bus_dma::PreRead;
+use pktbuf::{LinkCast, PacketBuf};
+use wire::MacAddr;
+
+use super::{Odd, Pass, RxRing};
+use crate::{
+    desc::{RxErrors, RxStatus},
+    stats::RxCounters,
+};
+
+impl RxRing {
+    /// Refuses what is in the next descriptor, if the device is done with it (returns whether it is): counts the frame, once however
+    /// many descriptors it spans, and arms the descriptor again.
+    #[cold]
+    pub(super) fn refuse(&mut self, odd: Odd, counters: &RxCounters, pass: &mut Pass) -> bool {
+        // What was seen, not what is there now: the device may have written the descriptor since.
+        let written = match odd {
+            Odd::Frame(written) if !written.done() => return false,
+            Odd::Frame(written) => written,
+            Odd::NoBuffer => {
+                pass.refused += 1;
+                counters.no_buffer.bump();
+                self.arm_again();
+                return true;
+            }
+        };
+        pass.refused += 1;
+        let last = written.status.contains(RxStatus::EOP);
+        if self.skipping || !last {
+            if !self.skipping {
+                counters.length_errors.bump();
+            }
+            self.skipping = !last;
+        } else if written.errors.contains(RxErrors::CE) {
+            counters.crc_errors.bump();
+        } else if written.errors.intersects(RxErrors::FRAME) {
+            counters.errors.bump();
+        } else {
+            counters.length_errors.bump();
+        }
+        self.arm_again();
+        true
+    }
+
+    /// Gives the next slot back to the device with the buffer it has.
+    #[cold]
+    pub(super) fn arm_again(&mut self) {
+        let index = self.next;
+        let Some(map) = self.maps.get_mut(index) else { return };
+        map.sync(PreRead);
+        if let Some(segment) = map.segments().first().copied() {
+            self.write(index, segment);
+        }
+    }
+}
+
+/// Notes of a frame, and counts, that it is addressed to a group.
+#[cold]
+pub(super) fn note_group(packet: &mut PacketBuf, pass: &mut Pass) {
+    let broadcast = packet.front().is_some_and(|octets| MacAddr(*octets).is_broadcast());
+    packet.set_link_cast(if broadcast { LinkCast::Broadcast } else { LinkCast::Multicast });
+    pass.groups += 1;
+    pass.broadcast += u64::from(broadcast);
+}
