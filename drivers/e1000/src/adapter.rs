@@ -327,8 +327,7 @@ impl<R: RegisterIo> Adapter<R> {
         result
     }
 
-    /// Sends a batch.
-    #[inline]
+    /// Sends a batch. Not inlined, nor made in each of the places that send: it has one name for the debugger.
     fn send(&self, batch: &mut PacketBatch, how: How, cache: &mut PoolCache) -> TxOutcome {
         if batch.is_empty() {
             return TxOutcome::all(0);
