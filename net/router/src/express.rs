@@ -164,7 +164,8 @@ impl Pass<'_> {
     /// Sends a plain packet by a next hop of which nothing is remembered, or that is too long for it.
     #[inline(never)]
     fn send_first(&mut self, packet: PacketBuf, plain: Plain, way: &mut Way) {
-        if self.find_way(plain.destination, plain.hop, way) {
+        // Packets for one neighbour come together, and of a neighbour nothing is remembered by its next hop.
+        if way.destination != plain.destination && self.find_way(plain.destination, plain.hop, way) {
             self.core.ways.put(plain.hop, way.out, way.longest, way.rewrite);
         }
         self.send_plain(packet, plain, way);

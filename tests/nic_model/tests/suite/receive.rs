@@ -260,3 +260,23 @@ fn a_view_of_the_ring_shows_where_driver_and_device_stand_and_a_device_that_is_g
     assert_eq!((gone.len, gone.head, gone.tail, gone.owned()), (None, None, None, None));
     bench.received.clear();
 }
+
+#[test]
+fn under_a_backlog_descriptors_go_back_a_quarter_of_the_ring_at_a_time_and_afterwards_at_once() {
+    let machine = crate::machine(1200);
+    let config = e1000::Config { rx_descriptors: 512, ..crate::config(0) };
+    let mut bench = machine.attach(&machine.nic(mac(0)), config).unwrap();
+    bench.adapter.start().unwrap();
+    (0..424).for_each(|n| bench.nic.inject(frame(0, n, 60)));
+    bench.nic.settle();
+    let doorbells = |bench: &Bench| bench.nic.writes(Reg::Rdt(0));
+    let before = doorbells(&bench);
+    let told: Vec<u64> = (0..6)
+        .map(|_| {
+            assert_eq!(bench.service(64), 64);
+            doorbells(&bench) - before
+        })
+        .collect();
+    assert_eq!(told, [0, 1, 1, 2, 2, 3], "full batches: 128 at a time");
+    assert_eq!((bench.service(64), doorbells(&bench) - before), (40, 4), "nothing waits any more");
+}
