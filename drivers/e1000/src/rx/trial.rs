@@ -17,15 +17,15 @@ impl RxRing {
     ) -> usize {
         let mut served = 0;
         while served < budget {
-            let (mut frame, verdicts) = (None, self.available().map(Verdicts::of_device));
+            // Looked at before the frame is taken, and both only if it is there by now: it may come at any moment.
+            let Some(device) = self.available().map(Verdicts::of_device) else { break };
+            let mut frame = None;
             if self.harvest(counters, 1, cache, &mut |packet| frame = Some(packet)) == 0 {
                 break;
             }
             served += 1;
             let Some(frame) = frame else { continue };
-            if let Some(device) = verdicts {
-                counters.trial.compare(device, Verdicts::of_software(frame.bytes()));
-            }
+            counters.trial.compare(device, Verdicts::of_software(frame.bytes()));
             sink(frame);
         }
         self.vouched = false;

@@ -1,6 +1,14 @@
 //! Checksum offload: whose word is taken about what was received, and what becomes of a device that lies; checksums that the device fills
 //! in.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
 use e1000::{ChecksumTrial, Config, Reg, TxSums, desc::RxErrors};
 use ifnet::{Interface, TxOutcome, TxRefusal};
 use nic_model::{Bench, Machine, Wired, frame, mac};
@@ -86,6 +94,32 @@ fn verdicts_are_compared_on_trial_and_none_is_believed() {
     bench.nic.set_faults(|faults| faults.checksum_lies = true);
     assert!(!vouches(&mut bench, &frames));
     assert_eq!(bench.adapter.checksum_trial(), ChecksumTrial { agreed: 7, disagreed: 7, silent: 0 });
+}
+
+#[test]
+fn a_frame_that_arrives_while_the_ring_is_looked_at_is_compared_as_well() {
+    const FRAMES: usize = 20_000;
+    let machine = crate::machine(300);
+    let mut bench = port(&machine, |config| config.verify_checksums = true);
+    let stop = Arc::new(AtomicBool::new(false));
+    let device = bench.nic.spawn(Arc::clone(&stop));
+    let frame = datagram(60);
+    let (mut served, mut injected) = (0, 0);
+    let end = Instant::now() + Duration::from_secs(60);
+    while served < FRAMES && Instant::now() < end {
+        // One at a time, so that the ring is empty at nearly every look.
+        if injected == served && injected < FRAMES {
+            bench.nic.inject(frame.clone());
+            injected += 1;
+        }
+        served += bench.service(64);
+        bench.received.clear();
+    }
+    stop.store(true, Ordering::Release);
+    device.join().unwrap();
+    assert_eq!(served, FRAMES, "all came in time");
+    let agreed = 2 * u64::try_from(FRAMES).unwrap();
+    assert_eq!(bench.adapter.checksum_trial(), ChecksumTrial { agreed, disagreed: 0, silent: 0 });
 }
 
 /// A datagram as it is handed over for the device to fill in the checksums.
