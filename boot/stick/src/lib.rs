@@ -29,6 +29,8 @@ pub use volume::Volume;
 
 /// The file that the user edits. It is found by this name in exactly these letters.
 pub const CONFIGURATION: &str = loader::NAME;
+/// The file that the self-test writes its result to, made at its full size: the kernel changes nothing but its octets.
+pub use fat::stick::RESULT;
 /// The file that says so.
 pub const NOTE: &str = "README.TXT";
 
@@ -67,7 +69,9 @@ pub fn compose(loader: &Loader, kernel: &[u8], configuration: &[u8]) -> Result<V
     // In the order in which they are loaded: a disk likes to be read in one direction.
     volume.write("boot-stage-3", &loader.third_stage)?;
     volume.write("boot-stage-4", &loader.fourth_stage)?;
-    volume.write("kernel-x86_64", kernel).context("the kernel and what is attached to it are too large for a stick")?;
+    volume
+        .write(fat::stick::KERNEL, kernel)
+        .context("the kernel and what is attached to it are too large for a stick")?;
     // The BIOS loader hangs over a file without octets. Without the file, the kernel says that it has no configuration.
     if !configuration.is_empty() {
         volume.write(CONFIGURATION, configuration)?;
@@ -75,6 +79,7 @@ pub fn compose(loader: &Loader, kernel: &[u8], configuration: &[u8]) -> Result<V
     volume.write("boot.json", &loader.settings)?;
     volume.write("EFI/BOOT/BOOTX64.EFI", &loader.uefi)?;
     volume.write(NOTE, note().as_bytes())?;
+    volume.write(RESULT, &fat::stick::blank())?;
     drop(volume);
     Ok(image)
 }

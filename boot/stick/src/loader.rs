@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 /// The name that the loader has for the file.
 const OLD_NAME: &str = "ramdisk";
 /// The name that it gets.
-pub(crate) const NAME: &str = "Cfg.txt";
+pub(crate) const NAME: &str = fat::stick::CONFIGURATION;
 
 const _: () = assert!(NAME.len() == OLD_NAME.len());
 

@@ -72,6 +72,14 @@ impl<'a> Volume<'a> {
         file.flush().with_context(|| format!("{path} cannot be written"))
     }
 
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn remove(&self, path: &str) -> Result<()> {
+        self.files.root_dir().remove(path).with_context(|| format!("there is no {path}"))
+    }
+
     /// Reads a file.
     ///
     /// # Errors

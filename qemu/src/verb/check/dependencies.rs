@@ -51,6 +51,7 @@ const FORBIDDEN: &[Forbidden] = &[
         why: "host and kernel share it, and panics use it",
     },
     Forbidden { who: "boot/config", what: &["kernel/", "drivers/"], why: "host and kernel share it" },
+    Forbidden { who: "boot/fat", what: &["kernel/", "drivers/"], why: "host and kernel share it" },
     Forbidden {
         who: "kernel/",
         what: &["boot/image", "boot/stick", "qemu", "tests/nic_model", "tests/races"],

@@ -1,0 +1,374 @@
+//! A device at a port: its slot, its contexts, its three endpoints, and transfers on them: [`Device`].
+//!
+//! Source: xHCI 1.2, 4.3 (initialisation), 4.5 and 6.2 (contexts), 4.6.8 (a halted endpoint); USB 2.0, 9.4 (requests).
+
+use alloc::vec;
+
+use arrayvec::ArrayVec;
+use bus_dma::DmaMem;
+
+use crate::{
+    Controller, Error, Host,
+    controller::words,
+    descriptor::{self, Bulk, MassStorage},
+    memory::{load, store, store_words},
+    ring::{PAGE, Producer},
+    trb::{Toward, Trb, code, kind},
+};
+
+/// Octets of one transfer, at most: what a block of a ring can describe without crossing 64 KiB, halved.
+pub(crate) const MOST: usize = 32 * 1024;
+/// How long a transfer may take. Writing to a bad stick takes seconds.
+const TRANSFER_MILLIS: u32 = 10_000;
+/// Octets of a configuration, at most; a stick has 44.
+const MOST_CONFIGURATION: usize = 1024;
+
+/// Speeds as a port and a slot context number them.
+pub(crate) mod speed {
+    pub(crate) const FULL: u32 = 1;
+    pub(crate) const LOW: u32 = 2;
+    pub(crate) const HIGH: u32 = 3;
+}
+
+/// The control endpoint's index.
+const CONTROL: u8 = 1;
+/// Types of endpoints in a context.
+const BULK_OUT: u32 = 2;
+const CONTROL_TYPE: u32 = 4;
+const BULK_IN: u32 = 6;
+
+/// A request on the control endpoint (USB 2.0, 9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// bmRequestType.
+    pub kind: u8,
+    /// bRequest.
+    pub request: u8,
+    /// wValue.
+    pub value: u16,
+    /// wIndex.
+    pub index: u16,
+}
+
+impl Request {
+    const fn descriptor(kind: u8) -> Self {
+        Self { kind: 0x80, request: 6, value: (kind as u16) << 8, index: 0 }
+    }
+
+    const fn set_configuration(number: u8) -> Self {
+        Self { kind: 0x00, request: 9, value: number as u16, index: 0 }
+    }
+
+    const fn clear_halt(address: u8) -> Self {
+        Self { kind: 0x02, request: 1, value: 0, index: address as u16 }
+    }
+
+    fn octets(self, length: usize) -> u64 {
+        let [value, index] = [self.value, self.index].map(u64::from);
+        let length = u64::try_from(length & 0xFFFF).unwrap_or(0);
+        u64::from(self.kind) | u64::from(self.request) << 8 | value << 16 | index << 32 | length << 48
+    }
+}
+
+/// Where a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The controller's port, from 1.
+    pub(crate) port: u8,
+    pub(crate) speed: u32,
+    pub(crate) slot_type: u32,
+}
+
+/// A device that has an address.
+#[derive(Debug)]
+pub(crate) struct Device {
+    pub(crate) slot: u8,
+    place: Place,
+    /// The controller's, and what it is told.
+    contexts: DmaMem,
+    input: DmaMem,
+    control: Producer,
+    bulk_in: Producer,
+    bulk_out: Producer,
+    buffer: DmaMem,
+    pub(crate) storage: Option<MassStorage>,
+    /// A transfer is perhaps still under way: nothing more is asked of it.
+    lost: bool,
+}
+
+impl Device {
+    pub(crate) fn into_memory(self) -> impl Iterator<Item = DmaMem> {
+        let rings = [self.control, self.bulk_in, self.bulk_out].map(Producer::into_memory);
+        rings.into_iter().chain([self.contexts, self.input, self.buffer])
+    }
+
+    fn ring(&mut self, endpoint: u8) -> &mut Producer {
+        match endpoint {
+            CONTROL => &mut self.control,
+            in_ if in_ & 1 == 1 => &mut self.bulk_in,
+            _ => &mut self.bulk_out,
+        }
+    }
+
+    /// The slot context, with `entries` contexts in use.
+    fn slot_context(&self, entries: u8) -> [u32; 4] {
+        [u32::from(entries) << 27 | self.place.speed << 20, u32::from(self.place.port) << 16, 0, 0]
+    }
+
+    /// Writes an input context: which of the device's contexts go, which come, and these.
+    fn write_input(&self, octets: usize, dropped: u32, added: u32, contexts: &[(u8, [u32; 5])]) {
+        let stride = octets / 4;
+        let mut words = vec![0; 33 * stride];
+        let mut put = |at: usize, value: &[u32]| {
+            words.iter_mut().skip(at).zip(value).for_each(|(to, from)| *to = *from);
+        };
+        put(0, &[dropped, added]);
+        for (index, context) in contexts {
+            put((usize::from(*index) + 1) * stride, context);
+        }
+        store_words(&self.input, &words);
+    }
+}
+
+/// The context of an endpoint.
+fn endpoint_context(kind: u32, packet: u16, burst: u8, dequeue: u64, average: u32) -> [u32; 5] {
+    let [low, high] = words(dequeue);
+    // Three errors before it halts.
+    [0, 3 << 1 | kind << 3 | u32::from(burst) << 8 | u32::from(packet) << 16, low, high, average]
+}
+
+/// The index of an endpoint's context and doorbell.
+const fn index(bulk: &Bulk) -> u8 {
+    bulk.number * 2 + bulk.toward_host as u8
+}
+
+const fn with_length(context: [u32; 4]) -> [u32; 5] {
+    [context[0], context[1], context[2], context[3], 0]
+}
+
+impl<H: Host> Controller<H> {
+    /// Gives a device at a port that is enabled an address, and configures it if it is mass storage. Returns its place among
+    /// the devices; it is in there also when something failed on the way.
+    pub(crate) fn attach(&mut self, place: Place) -> Result<usize, Error> {
+        let slot = self.command(Trb::enable_slot(place.slot_type))?.slot();
+        if slot == 0 || slot > self.capabilities.slots {
+            return Err(Error::BadRegister("slot"));
+        }
+        let [contexts, input, control, bulk_in, bulk_out, buffer] =
+            self.memory.take([PAGE, PAGE, PAGE, PAGE, PAGE, MOST])?;
+        let [control, bulk_in, bulk_out] = [control, bulk_in, bulk_out].map(Producer::new);
+        self.set_context(slot, &contexts);
+        let (storage, lost) = (None, false);
+        let device = Device { slot, place, contexts, input, control, bulk_in, bulk_out, buffer, storage, lost };
+        self.devices.push(device);
+        let number = self.devices.len() - 1;
+        self.address(number)?;
+        self.read_descriptors(number)?;
+        self.configure(number)?;
+        Ok(number)
+    }
+
+    fn device(&mut self, number: usize) -> Result<&mut Device, Error> {
+        self.devices.get_mut(number).ok_or(Error::OutOfRange)
+    }
+
+    fn address(&mut self, number: usize) -> Result<(), Error> {
+        let octets = self.capabilities.context;
+        let device = self.device(number)?;
+        let packet = match device.place.speed {
+            speed::LOW | speed::FULL => 8,
+            speed::HIGH => 64,
+            _ => 512,
+        };
+        let control = endpoint_context(CONTROL_TYPE, packet, 0, device.control.dequeue_pointer(), 8);
+        let slot = with_length(device.slot_context(1));
+        device.write_input(octets, 0, 0b11, &[(0, slot), (CONTROL, control)]);
+        let command = Trb::address_device(device.slot, device.input.bus_addr().as_u64());
+        self.command(command)?;
+        // A device has 2 ms to take its address (USB 2.0, 9.2.6.3).
+        self.host.pause(10_000);
+        Ok(())
+    }
+
+    fn read_descriptors(&mut self, number: usize) -> Result<(), Error> {
+        const DEVICE: u8 = 1;
+        const CONFIGURATION: u8 = 2;
+        let mut head = [0; 8];
+        self.control_in(number, Request::descriptor(DEVICE), &mut head)?;
+        let [_, DEVICE, _, _, _, _, _, packet] = head else { return Err(Error::BadDescriptor) };
+        let octets = self.capabilities.context;
+        let device = self.device(number)?;
+        // At full speed the control endpoint's packets have 8 to 64 octets, and only the device knows.
+        if device.place.speed == speed::FULL && packet != 8 {
+            if !matches!(packet, 16 | 32 | 64) {
+                return Err(Error::BadDescriptor);
+            }
+            let control = endpoint_context(CONTROL_TYPE, packet.into(), 0, device.control.dequeue_pointer(), 8);
+            device.write_input(octets, 0, 0b10, &[(CONTROL, control)]);
+            let command = Trb::evaluate_context(device.slot, device.input.bus_addr().as_u64());
+            self.command(command)?;
+        }
+        let mut head = [0; 9];
+        self.control_in(number, Request::descriptor(CONFIGURATION), &mut head)?;
+        let total = descriptor::total_length(&head).ok_or(Error::BadDescriptor)?.min(MOST_CONFIGURATION);
+        let mut whole = [0; MOST_CONFIGURATION];
+        let whole = whole.get_mut(..total).ok_or(Error::BadDescriptor)?;
+        let came = self.control_in(number, Request::descriptor(CONFIGURATION), whole)?;
+        self.device(number)?.storage = whole.get(..came).and_then(descriptor::mass_storage);
+        Ok(())
+    }
+
+    fn configure(&mut self, number: usize) -> Result<(), Error> {
+        let Some(storage) = self.device(number)?.storage else { return Ok(()) };
+        self.configure_endpoints(number, &[storage.bulk_in, storage.bulk_out], false)?;
+        self.control_none(number, Request::set_configuration(storage.configuration))
+    }
+
+    /// Tells the controller of endpoints, in place of what it knew of them.
+    fn configure_endpoints(&mut self, number: usize, endpoints: &[Bulk], again: bool) -> Result<(), Error> {
+        let octets = self.capabilities.context;
+        let device = self.usable(number)?;
+        let storage = device.storage.ok_or(Error::BadDescriptor)?;
+        let entries = index(&storage.bulk_in).max(index(&storage.bulk_out));
+        let mut contexts: ArrayVec<(u8, [u32; 5]), 3> = ArrayVec::new();
+        contexts.push((0, with_length(device.slot_context(entries))));
+        let mut flags = 0;
+        for bulk in endpoints.iter().take(2) {
+            let kind = if bulk.toward_host { BULK_IN } else { BULK_OUT };
+            let dequeue = device.ring(index(bulk)).dequeue_pointer();
+            contexts.push((index(bulk), endpoint_context(kind, bulk.packet, bulk.burst, dequeue, 4096)));
+            flags |= 1 << index(bulk);
+        }
+        device.write_input(octets, if again { flags } else { 0 }, 1 | flags, &contexts);
+        let command = Trb::configure_endpoint(device.slot, device.input.bus_addr().as_u64());
+        self.command(command).map(drop)
+    }
+
+    /// A request without data.
+    pub(crate) fn control_none(&mut self, number: usize, request: Request) -> Result<(), Error> {
+        self.control(number, request, 0).map(drop)
+    }
+
+    /// A request that fetches data; returns how many octets came.
+    pub(crate) fn control_in(&mut self, number: usize, request: Request, into: &mut [u8]) -> Result<usize, Error> {
+        let came = self.control(number, request, into.len())?;
+        load(&self.device(number)?.buffer, into);
+        Ok(came.min(into.len()))
+    }
+
+    fn control(&mut self, number: usize, request: Request, octets: usize) -> Result<usize, Error> {
+        let length = u32::try_from(octets).ok().filter(|_| octets <= MOST).ok_or(Error::OutOfRange)?;
+        let device = self.usable(number)?;
+        let buffer = device.buffer.bus_addr().as_u64();
+        let data = (length > 0).then_some(Toward::Host);
+        let ring = &mut device.control;
+        ring.push(Trb::setup(request.octets(octets), data));
+        let data = data.map(|toward| ring.push(Trb::data(buffer, length, toward)));
+        let last = ring.push(Trb::status(if data.is_some() { Toward::Device } else { Toward::Host }));
+        self.ring_for(number, CONTROL)?;
+        let mut came = length;
+        loop {
+            let event = self.transfer_event(number, CONTROL)?;
+            match event.code() {
+                code::SHORT_PACKET if Some(event.parameter()) == data => came = length - event.residue().min(length),
+                code::SUCCESS | code::SHORT_PACKET if event.parameter() == last => return Ok(came as usize),
+                // Of the data, that it came; the end of the request is still to be heard of.
+                code::SUCCESS => {}
+                other => return Err(self.failed(number, CONTROL, other)),
+            }
+        }
+    }
+
+    /// Sends octets to the device.
+    pub(crate) fn bulk_out(&mut self, number: usize, octets: &[u8]) -> Result<(), Error> {
+        let device = self.usable(number)?;
+        store(&device.buffer, octets);
+        let endpoint = index(&device.storage.ok_or(Error::BadDescriptor)?.bulk_out);
+        let went = self.bulk(number, endpoint, octets.len())?;
+        if went == octets.len() { Ok(()) } else { Err(Error::ShortTransfer) }
+    }
+
+    /// Fetches octets from the device; returns how many came.
+    pub(crate) fn bulk_in(&mut self, number: usize, into: &mut [u8]) -> Result<usize, Error> {
+        let endpoint = index(&self.usable(number)?.storage.ok_or(Error::BadDescriptor)?.bulk_in);
+        let came = self.bulk(number, endpoint, into.len())?;
+        load(&self.device(number)?.buffer, into);
+        Ok(came.min(into.len()))
+    }
+
+    fn bulk(&mut self, number: usize, endpoint: u8, octets: usize) -> Result<usize, Error> {
+        let length = u32::try_from(octets).ok().filter(|_| octets <= MOST).ok_or(Error::OutOfRange)?;
+        let device = self.usable(number)?;
+        let buffer = device.buffer.bus_addr().as_u64();
+        let address = device.ring(endpoint).push(Trb::normal(buffer, length));
+        self.ring_for(number, endpoint)?;
+        loop {
+            let event = self.transfer_event(number, endpoint)?;
+            match event.code() {
+                code::SUCCESS | code::SHORT_PACKET if event.parameter() == address => {
+                    return Ok((length - event.residue().min(length)) as usize);
+                }
+                // Of an earlier one, which was given up.
+                code::SUCCESS | code::SHORT_PACKET => {}
+                other => return Err(self.failed(number, endpoint, other)),
+            }
+        }
+    }
+
+    /// The device, if nothing is under way there any more.
+    fn usable(&mut self, number: usize) -> Result<&mut Device, Error> {
+        let device = self.device(number)?;
+        if device.lost { Err(Error::TransferTimeout) } else { Ok(device) }
+    }
+
+    fn ring_for(&mut self, number: usize, endpoint: u8) -> Result<(), Error> {
+        let slot = self.device(number)?.slot;
+        self.ring_doorbell(slot, endpoint);
+        Ok(())
+    }
+
+    /// Waits for an event of an endpoint. None in time, and the device is lost: what it may still do to its buffer is nobody's
+    /// business any more, and the buffer is not reused.
+    fn transfer_event(&mut self, number: usize, endpoint: u8) -> Result<Trb, Error> {
+        let slot = self.device(number)?.slot;
+        let is_its =
+            |event: &Trb| event.kind() == kind::TRANSFER_EVENT && event.slot() == slot && event.endpoint() == endpoint;
+        let answer = self.wait_event(TRANSFER_MILLIS, is_its);
+        if let Ok(Some(event)) = answer {
+            return Ok(event);
+        }
+        self.device(number)?.lost = true;
+        Err(answer.err().unwrap_or(Error::TransferTimeout))
+    }
+
+    /// Makes a halted endpoint of ours ready again (the device's own halt is [another matter](Self::clear_halt)).
+    fn failed(&mut self, number: usize, endpoint: u8, how: u8) -> Error {
+        let revived = self.revive(number, endpoint);
+        match (how, revived) {
+            (_, Err(error)) => {
+                if let Ok(device) = self.device(number) {
+                    device.lost = true;
+                }
+                error
+            }
+            (code::STALL, Ok(())) => Error::Stalled,
+            (other, Ok(())) => Error::Transfer(other),
+        }
+    }
+
+    fn revive(&mut self, number: usize, endpoint: u8) -> Result<(), Error> {
+        let device = self.device(number)?;
+        let (slot, dequeue) = (device.slot, device.ring(endpoint).dequeue_pointer());
+        self.command(Trb::reset_endpoint(slot, endpoint))?;
+        self.command(Trb::set_dequeue(slot, endpoint, dequeue)).map(drop)
+    }
+
+    /// Ends the halt of an endpoint at the device, which makes it count packets anew, and has the controller do the same: the endpoint
+    /// is taken out of the configuration and put back (4.6.6).
+    pub(crate) fn clear_halt(&mut self, number: usize, toward_host: bool) -> Result<(), Error> {
+        let storage = self.device(number)?.storage.ok_or(Error::BadDescriptor)?;
+        let bulk = if toward_host { storage.bulk_in } else { storage.bulk_out };
+        self.control_none(number, Request::clear_halt(bulk.number | u8::from(toward_host) << 7))?;
+        self.configure_endpoints(number, &[bulk], true)
+    }
+}
