@@ -18,7 +18,7 @@ use dma::MachineDma;
 use ksync::cpu::CpuId;
 use machine::{acpi, boot::LOADER_CONFIG, panic, platform};
 use sched::{Affinity, Priority};
-use system::Wires;
+use system::{KernelFile, Wires};
 
 entry_point!(boot, config = &LOADER_CONFIG);
 
@@ -45,7 +45,8 @@ fn boot(info: &'static mut BootInfo) -> ! {
         Ok(found) => found,
         Err(error) => panic!("the platform could not be brought up: {error:?}"),
     };
-    let wires = Wires { dma: &DMA, configuration: record.ramdisk, attached: record.attached };
+    let kernel = KernelFile { octets: record.image_file.1, tail: record.behind_kernel };
+    let wires = Wires { dma: &DMA, configuration: record.ramdisk, attached: record.attached, kernel };
     join_threads();
     // Without the other processors the router is slower, not wrong.
     if let Err(error) = platform::start_cpus(found, processor) {

@@ -89,6 +89,8 @@ pub struct BootRecord {
     /// What the image tool has put behind the kernel in its file, but for the symbol table; may begin with the end of the kernel's
     /// own file.
     pub attached: &'static [u8],
+    /// All that follows the last segment in the kernel's file.
+    pub behind_kernel: &'static [u8],
     symbols: Result<Option<&'static [u8]>, Damaged>,
     /// What is added to an address in the kernel file to get the address it runs at.
     pub image_offset: u64,
@@ -251,6 +253,7 @@ fn capture(info: &BootInfo, behind_kernel: &'static [u8]) -> BootRecord {
         rsdp: info.rsdp_addr.into_option(),
         ramdisk,
         attached: parts.front,
+        behind_kernel,
         symbols: parts.table,
         image_offset: info.kernel_image_offset,
         image_file: (info.kernel_addr, info.kernel_len),

@@ -11,7 +11,7 @@
 //! - [`mod@nodes`]: what is close together on a machine with several sockets.
 //! - [`mod@knobs`]: settings beside the data path's own.
 //! - [`mod@debugger`]: the debugger in a stopped world. [`mod@dump`]: the crash dump, and that of the previous run.
-//! - [`mod@selftest`]: what a machine is asked before it is trusted.
+//! - [`mod@selftest`]: what a machine is asked before it is trusted; [`mod@stick`]: the stick that its result is left on.
 //! - [`mod@threads`]: the scheduler as everything here sees it; the only module that names it.
 
 #![no_std]
@@ -42,6 +42,7 @@ mod registers;
 mod selftest;
 mod services;
 mod settings;
+mod stick;
 mod threads;
 mod views;
 mod watchdog;
@@ -60,6 +61,15 @@ pub use threads::{KernelScheduler, scheduler};
 /// Stages [`start`] announces.
 pub const STAGES: u32 = 4;
 
+/// The kernel's own file, as far as it is in memory as it was read.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelFile {
+    /// Octets of the whole file.
+    pub octets: u64,
+    /// What follows the last segment: routes, symbols, the number of the build.
+    pub tail: &'static [u8],
+}
+
 /// What the kernel binary plugs in.
 #[derive(Clone, Copy)]
 pub struct Wires {
@@ -69,6 +79,8 @@ pub struct Wires {
     pub configuration: &'static [u8],
     /// What ends in the packed routes that were given when the image was made, if any were.
     pub attached: &'static [u8],
+    /// The file that runs.
+    pub kernel: KernelFile,
 }
 
 impl fmt::Debug for Wires {
@@ -138,7 +150,7 @@ pub fn start(wires: &Wires) {
     machine::boot::stage("running");
     log::info!("boot: us since the hand-over: {}", machine::entry::Marks);
     machine::console::show_screen();
-    selftest::start();
+    selftest::start(wires, &found.devices);
 }
 
 /// Starts the console thread, with the serial line's interrupt if it can be had.

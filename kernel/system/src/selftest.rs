@@ -3,7 +3,10 @@
 //! Switched on by `kern.selftest` in the configuration. Each card is looped back before it is attached; the rest is asked by a
 //! thread of its own once everything runs: processors, their timers and interrupts to each other, the clock against another
 //! clock, memory, and the interrupt of each vector of each card. Every answer is a line of the log, on screen and serial
-//! line, and `show selftest` says them again. The router works meanwhile.
+//! line, and `show selftest` says them again; in the end all of them go to the [stick] that the machine was booted from. The router
+//! works meanwhile.
+//!
+//! [stick]: crate::stick
 //!
 //! Key functions: [`note`], [`start`]. Context: threads.
 
@@ -22,12 +25,15 @@ use machine::{
     memory::PhysMemory,
     percpu, time, timer,
 };
+use pci::PciDevice;
 use wire::checksum;
 
 use crate::{
+    Wires,
     knobs::{self, Access, Knob},
     port::{Interrupt, Port},
     services,
+    stick::Search,
     threads::{self, Class},
 };
 
@@ -65,6 +71,10 @@ struct Answer {
     text: Arc<str>,
 }
 
+/// Protects: every line that was said, in order; held across: appending one, or copying all.
+static LINES: SpinLock<Vec<String>> = SpinLock::new(Vec::new());
+/// Protects: what became of the stick; held across: one copy.
+static STICK: SpinLock<Option<Arc<str>>> = SpinLock::new(None);
 /// Protects: the answers so far, in order; held across: appending one, or copying one.
 static ANSWERS: SpinLock<Vec<Answer>> = SpinLock::new(Vec::new());
 static OVER: AtomicBool = AtomicBool::new(false);
@@ -81,18 +91,54 @@ pub(crate) fn note(what: &str, answer: Result<String, String>) {
         Ok(found) => format!("{what}: ok, {found}").into(),
         Err(reason) => format!("{what}: FAILED: {reason}").into(),
     };
-    if passed {
-        log::info!("selftest: {text}");
-    } else {
-        log::error!("selftest: {text}");
-    }
+    say(passed, format!("selftest: {text}"));
     ANSWERS.lock().push(Answer { passed, text });
 }
 
-/// Starts the test, if it is wanted.
-pub(crate) fn start() {
-    if is_wanted() && threads::spawn("selftest", Class::Normal, Some(CpuId::BOOT), Box::new(run)).is_none() {
+/// Says a line, and keeps it for the stick.
+fn say(is_good: bool, line: String) {
+    if is_good {
+        log::info!("{line}");
+    } else {
+        log::error!("{line}");
+    }
+    LINES.lock().push(line);
+}
+
+/// Starts the test, if it is wanted. `devices` is what there is on the bus.
+pub(crate) fn start(wires: &Wires, devices: &[PciDevice]) {
+    if !is_wanted() {
+        return;
+    }
+    let search = Search::new(wires, devices);
+    let body = move || {
+        run();
+        leave(search);
+    };
+    if threads::spawn("selftest", Class::Normal, Some(CpuId::BOOT), Box::new(body)).is_none() {
         log::error!("selftest: no thread");
+    }
+}
+
+/// Leaves what was said on the stick, in a thread that a shutdown waits for: it does DMA. Not a check of its own: a machine that was booted
+/// from something else is none the worse.
+fn leave(search: Search) {
+    let lines = LINES.lock().join("\n");
+    let body = move || {
+        let (is_good, line) = match search.leave(&lines) {
+            Ok(place) => (true, format!("result written to {} of the stick ({place})", fat::stick::RESULT)),
+            Err(reason) => (false, format!("result not written to a stick: {reason}")),
+        };
+        let line: Arc<str> = line.into();
+        *STICK.lock() = Some(Arc::clone(&line));
+        if is_good {
+            log::info!("selftest: {line}");
+        } else {
+            log::warn!("selftest: {line}");
+        }
+    };
+    if services::spawn("selftest stick", Class::Normal, CpuId::BOOT, body).is_none() {
+        log::warn!("selftest: result not written to a stick: the machine is shutting down");
     }
 }
 
@@ -113,14 +159,19 @@ pub(crate) fn show(out: &mut dyn Write) -> fmt::Result {
         (false, _) => writeln!(out, "not over yet"),
         (true, 0) => writeln!(out, "all passed"),
         (true, _) => writeln!(out, "{failed} FAILED"),
-    }
+    }?;
+    let Ok(stick) = STICK.look() else { return Ok(()) };
+    let line = stick.clone();
+    drop(stick);
+    line.map_or(Ok(()), |line| writeln!(out, "{line}"))
 }
 
 fn run() {
     let memory = frame::usage().total / FRAMES;
     let cpus: Vec<CpuId> = percpu::online().collect();
     let brand = cpu::brand().unwrap_or_else(|| "unnamed processor".into());
-    log::info!("selftest: Sluice {} on {}, {} CPUs, {memory} MiB", env!("CARGO_PKG_VERSION"), brand.trim(), cpus.len());
+    let version = env!("CARGO_PKG_VERSION");
+    say(true, format!("selftest: Sluice {version} on {}, {} CPUs, {memory} MiB", brand.trim(), cpus.len()));
     let sum = sum();
     for cpu in cpus {
         note(&format!("cpu {cpu}"), processor(cpu, sum));
@@ -141,9 +192,9 @@ fn run() {
     };
     OVER.store(true, Ordering::Relaxed);
     if failed == 0 {
-        log::info!("selftest: over: all {all} checks passed");
+        say(true, format!("selftest: over: all {all} checks passed"));
     } else {
-        log::error!("selftest: over: {failed} of {all} checks FAILED");
+        say(false, format!("selftest: over: {failed} of {all} checks FAILED"));
     }
 }
 

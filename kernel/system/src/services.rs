@@ -122,21 +122,33 @@ pub(crate) fn start(cpus: usize) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn spawn(name: &str, class: Class, cpu: CpuId, body: impl FnOnce() + Send + 'static) -> Option<Thread> {
+/// Starts a thread that the shutdown waits for before it stops DMA; `None` if that has begun, or there is no room. The thread ends soon
+/// after [`ending`] says so.
+pub(crate) fn spawn(name: &str, class: Class, cpu: CpuId, body: impl FnOnce() + Send + 'static) -> Option<Thread> {
     let ended = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&ended);
+    let (told, failed) = (Arc::clone(&ended), Arc::clone(&ended));
+    {
+        // On the list before it runs: what is not there by the time `join` takes the list never runs.
+        let mut mortals = MORTALS.lock();
+        if ending() {
+            return None;
+        }
+        mortals.push(Mortal { name: String::from(name), ended });
+    }
     let mortal = move || {
         body();
         // ORDERING: release pairs with the acquire in `join`: what the thread did happens before the teardown.
         told.store(true, Ordering::Release);
     };
-    let thread = threads::spawn(name, class, Some(cpu), Box::new(mortal))?;
-    let name = String::from(name);
-    MORTALS.lock().push(Mortal { name, ended });
-    Some(thread)
+    let thread = threads::spawn(name, class, Some(cpu), Box::new(mortal));
+    if thread.is_none() {
+        failed.store(true, Ordering::Release);
+    }
+    thread
 }
 
-fn ending() -> bool {
+/// Returns whether the threads that the shutdown waits for are to end.
+pub(crate) fn ending() -> bool {
     // ORDERING: acquire pairs with the release in `join`.
     ENDING.load(Ordering::Acquire)
 }
