@@ -84,6 +84,10 @@ pub struct Machine {
     pub firmware: Firmware,
     /// How the disk with the image is connected.
     pub disk: Disk,
+    /// The controller that a stick is at, as QEMU's `-device` takes it.
+    pub usb_controller: String,
+    /// Whether what the guest writes is kept in the image. Otherwise it is forgotten, so that one image serves many machines.
+    pub keeps_writes: bool,
     /// The number of processors.
     pub smp: u32,
     /// The memory in MiB.
@@ -124,6 +128,8 @@ impl Default for Machine {
             board: Board::default(),
             firmware: Firmware::default(),
             disk: Disk::default(),
+            usb_controller: "qemu-xhci".into(),
+            keeps_writes: false,
             smp: 2,
             memory: 256,
             accelerator: None,

@@ -66,7 +66,7 @@ impl Machine {
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(",")
     }
 
-    /// Adds firmware and disk. What the guest writes to the disk is forgotten, so one image serves many machines.
+    /// Adds firmware and disk.
     fn add_disk(&self, line: &mut Line, image: &Path) -> Result<()> {
         if self.firmware == Firmware::Uefi {
             let Some(ovmf) = prepare::ovmf() else {
@@ -74,11 +74,12 @@ impl Machine {
             };
             line.add("-bios", ovmf);
         }
-        let mut drive = OsString::from("format=raw,snapshot=on,file=");
+        let snapshot = if self.keeps_writes { "off" } else { "on" };
+        let mut drive = OsString::from(format!("format=raw,snapshot={snapshot},file="));
         drive.push(doubled_commas(image)?);
         if self.disk == Disk::UsbStick {
             drive.push(",if=none,id=stick");
-            line.add("-device", "qemu-xhci,id=usb");
+            line.add("-device", format!("{},id=usb", self.usb_controller));
             line.add("-device", "usb-storage,bus=usb.0,drive=stick,removable=on");
         }
         line.add("-drive", drive);

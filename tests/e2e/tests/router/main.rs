@@ -25,6 +25,7 @@ mod offload;
 mod packets;
 mod restart;
 mod selftest;
+mod selftest_stick;
 mod stick;
 mod topology;
 mod vlan;

@@ -10,9 +10,9 @@ fn plan(plan: Plan, settings: &str) -> Plan {
     Plan { config: Some(config), ..plan }
 }
 
-/// Waits for the end of the test; returns all it has said.
+/// Waits for the end of the test, the stick included; returns all it has said.
 fn report(bench: &mut Bench) -> Result<String> {
-    bench.router.guest().wait_for("selftest: over: ", PATIENCE)?;
+    bench.router.guest().wait_for("selftest: result ", PATIENCE)?;
     bench.router.command("show selftest")
 }
 
