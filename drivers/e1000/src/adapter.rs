@@ -322,8 +322,9 @@ impl<R: RegisterIo> Adapter<R> {
             })
         };
         for packet in finished.drain(..) {
-            cache.recycle(packet);
+            cache.recycle_later(packet);
         }
+        cache.publish();
         result
     }
 
@@ -345,7 +346,7 @@ impl<R: RegisterIo> Adapter<R> {
             })
         };
         for packet in finished.drain(..) {
-            cache.recycle(packet);
+            cache.recycle_later(packet);
         }
         cache.publish();
         match result {

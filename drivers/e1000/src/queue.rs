@@ -53,15 +53,18 @@ impl Queue {
         if let Some(ring) = self.tx.lock().as_mut().filter(|ring| !ring.paused) {
             ring.reclaim(RECLAIM_BURST, &self.sent, |packet| finished.push(packet));
         }
-        // Dropped here, after unlocking: each buffer goes home to the pool.
-        finished.len() >= RECLAIM_BURST
+        let may_be_more = finished.len() >= RECLAIM_BURST;
+        // After unlocking: pools have locks of their own.
+        pktbuf::send_home(finished);
+        may_be_more
     }
 
     /// Takes back a burst of what the transmit ring holds, sent or not. Returns whether that was all. The device has been reset.
     pub(crate) fn discard_some(&self, cache: &mut PoolCache) -> bool {
         let mut finished = Finished::new();
         let complete = self.tx.lock().as_mut().is_none_or(|ring| ring.discard(&mut finished, &self.sent));
-        finished.into_iter().for_each(|packet| cache.recycle(packet));
+        finished.into_iter().for_each(|packet| cache.recycle_later(packet));
+        cache.publish();
         complete
     }
 }

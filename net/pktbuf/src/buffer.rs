@@ -7,7 +7,10 @@
 //! the whole life of the handle, however often the handle is moved, and nobody else reaches it until the handle is dropped or
 //! recycled. The window ([`PacketBuf::window`]) lies within the storage at all times.
 
-use core::{fmt, ptr::NonNull};
+use core::{
+    fmt,
+    ptr::{self, NonNull},
+};
 
 use ksync::{AtLeast, Home, Homing};
 
@@ -51,8 +54,10 @@ impl Frame {
         Self { about: FRESH, pool: None, storage }
     }
 
-    /// Says to which pool the frame belongs, when it leaves that.
-    pub(crate) const fn set_home(&mut self, pool: &'static PacketPool) {
+    /// Says to which pool the frame belongs, when it leaves that: each time the same.
+    #[inline]
+    pub(crate) fn set_home(&mut self, pool: &'static PacketPool) {
+        debug_assert!(self.pool.is_none_or(|home| ptr::eq(home, pool)), "a frame has changed pools");
         self.pool = Some(pool);
     }
 
@@ -87,10 +92,19 @@ impl PacketBuf {
         Self { frame: Homing::new(frame) }
     }
 
-    /// Separates the frame from the handle.
+    /// Puts the frame, without the handle, into a `place` of a list of `pool`. There is no other way to get at a frame, so that no list
+    /// ever has one of another pool.
+    ///
+    /// # Errors
+    /// The buffer, if it belongs to another pool.
     #[inline]
-    pub(crate) fn into_frame(self) -> &'static mut Frame {
-        self.frame.into_inner()
+    pub(crate) fn enlist(self, pool: &'static PacketPool, place: &mut Option<&'static mut Frame>) -> Result<(), Self> {
+        if self.belongs_to(pool) {
+            *place = Some(self.frame.into_inner());
+            Ok(())
+        } else {
+            Err(self)
+        }
     }
 
     /// Returns whether this frame belongs to `pool`.

@@ -8,7 +8,7 @@ use core::fmt;
 
 use ksync::atomic::Ordering;
 
-use crate::{PacketBuf, PacketPool, buffer::Frame, pool::CacheSlot};
+use crate::{PacketBatch, PacketBuf, PacketPool, buffer::Frame, home, pool::CacheSlot};
 
 /// One thread's stock of free frames of one pool. Dropping it gives them all back.
 pub struct PoolCache {
@@ -18,6 +18,8 @@ pub struct PoolCache {
     len: usize,
     /// See [`lane`](Self::lane).
     lane: usize,
+    /// Buffers of other pools on their way home; empty once [published](Self::publish).
+    foreign: Box<PacketBatch>,
     /// This cache's line in the census; `None` makes the cache a pass-through (its capacity is then 0).
     slot: Option<&'static CacheSlot>,
 }
@@ -32,7 +34,7 @@ impl PoolCache {
     pub fn new(pool: &'static PacketPool, capacity: usize) -> Self {
         let slot = pool.claim_slot();
         let capacity = if slot.is_some() { capacity } else { 0 };
-        Self { pool, frames: (0..capacity).map(|_| None).collect(), len: 0, lane: 0, slot }
+        Self { pool, frames: (0..capacity).map(|_| None).collect(), len: 0, lane: 0, foreign: Box::default(), slot }
     }
 
     /// Returns the lane of the thread that owns the cache: a number that it shares with few others, best with none that runs on another
@@ -69,19 +71,38 @@ impl PoolCache {
     /// goes home to that one.
     #[inline]
     pub fn recycle(&mut self, buf: PacketBuf) {
+        self.recycle_later(buf);
+        self.publish();
+    }
+
+    /// As [`recycle`](Self::recycle), for one of many: buffers of other pools go home together, under one lock for each run of one pool,
+    /// when [`publish`](Self::publish) is called. A transmit ring has whole batches of what other threads received, on another node
+    /// perhaps, so that a run is about as long as a batch.
+    #[inline]
+    pub fn recycle_later(&mut self, buf: PacketBuf) {
         if let Err(buf) = self.try_recycle(buf) {
             self.recycle_slowly(buf);
         }
-        self.publish();
     }
 
     #[cold]
     fn recycle_slowly(&mut self, buf: PacketBuf) {
-        if buf.belongs_to(self.pool) {
-            self.spill_down_to(self.frames.len() / 2);
+        if !buf.belongs_to(self.pool) {
+            if let Err(buf) = self.foreign.push(buf) {
+                self.send_foreign_home();
+                // There is room now; without, it would go home as every buffer that is dropped.
+                drop(self.foreign.push(buf));
+            }
+            return;
         }
-        // Into the room just made; else (another pool's, or no capacity) home, as every buffer that is dropped.
+        self.spill_down_to(self.frames.len() / 2);
+        // Into the room just made; else (no capacity) home.
         drop(self.try_recycle(buf));
+    }
+
+    #[cold]
+    fn send_foreign_home(&mut self) {
+        home::send(self.foreign.drain());
     }
 
     /// Takes back a buffer that is done with, if that is possible without the pool's lock: there is room, and it is of this pool. The
@@ -91,14 +112,10 @@ impl PoolCache {
     /// The buffer, for [`recycle`](Self::recycle) at a better moment.
     #[inline]
     pub fn try_recycle(&mut self, buf: PacketBuf) -> Result<(), PacketBuf> {
-        match self.frames.get_mut(self.len) {
-            Some(place) if buf.belongs_to(self.pool) => {
-                *place = Some(buf.into_frame());
-                self.len += 1;
-                Ok(())
-            }
-            _ => Err(buf),
-        }
+        let Some(place) = self.frames.get_mut(self.len) else { return Err(buf) };
+        buf.enlist(self.pool, place)?;
+        self.len += 1;
+        Ok(())
     }
 
     /// Sees to it that `frames` buffers (or as many as the capacity allows) can be taken back without the pool's lock.
@@ -132,10 +149,18 @@ impl PoolCache {
         self.spill_down_to(0);
     }
 
-    /// Tells the census how many frames lie here: one plain store. For those who call [`take`](Self::take) or
-    /// [`try_recycle`](Self::try_recycle), when they have done with it.
+    /// Tells the census how many frames lie here: one plain store; and sends home what is of other pools. For those who call
+    /// [`take`](Self::take), [`try_recycle`](Self::try_recycle) or [`recycle_later`](Self::recycle_later), when they have done with it.
     #[inline]
-    pub fn publish(&self) {
+    pub fn publish(&mut self) {
+        if !self.foreign.is_empty() {
+            self.send_foreign_home();
+        }
+        self.count_held();
+    }
+
+    #[inline]
+    fn count_held(&self) {
         if let Some(slot) = self.slot {
             slot.held.store(self.len, Ordering::Relaxed);
         }
@@ -164,7 +189,7 @@ impl PoolCache {
                 *len += 1;
             }
         });
-        self.publish();
+        self.count_held();
         self.pop().map(PacketBuf::new)
     }
 
@@ -176,13 +201,14 @@ impl PoolCache {
         self.pool.take_back(held.iter_mut().take(spilled).filter_map(Option::take));
         held.rotate_left(spilled);
         self.len -= spilled;
-        self.publish();
+        self.count_held();
     }
 }
 
 impl Drop for PoolCache {
     fn drop(&mut self) {
         self.flush();
+        self.send_foreign_home();
         if let Some(slot) = self.slot {
             slot.release();
         }

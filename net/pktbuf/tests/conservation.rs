@@ -216,6 +216,138 @@ fn a_buffer_of_another_pool_goes_home_to_that_pool() {
 }
 
 #[test]
+fn many_buffers_of_several_pools_each_go_home_however_full_the_cache_is() {
+    for capacity in 0..6 {
+        let pools = [PacketPool::leak_for_tests(16), PacketPool::leak_for_tests(16), PacketPool::leak_for_tests(16)];
+        let mut cache = PoolCache::new(pools[0], capacity);
+        for order in [[0, 1, 2, 0, 0, 1, 1, 2], [1, 1, 0, 0, 0, 0, 0, 2], [2, 1, 2, 1, 2, 1, 0, 1]] {
+            order.map(|pool| pools[pool].alloc().unwrap()).into_iter().for_each(|buf| cache.recycle_later(buf));
+            assert!(pools[1].free() < 16, "the lock is taken once, when all are there");
+            cache.publish();
+            assert_eq!(pools[0].free() + cache.len(), 16, "capacity {capacity}");
+            assert_eq!((pools[1].free(), pools[2].free()), (16, 16), "capacity {capacity}");
+            assert_eq!(pools[0].census().cached, cache.len());
+            pktbuf::send_home(order.map(|pool| pools[pool].alloc().unwrap()));
+            assert_eq!((pools[1].free(), pools[2].free()), (16, 16), "capacity {capacity}");
+        }
+    }
+}
+
+/// Two nodes: each has a pool, and threads whose caches draw from it; packets cross over and are done with anywhere.
+#[derive(Clone, Debug)]
+enum Crossing {
+    Alloc(usize),
+    Receive(usize),
+    Recycle(usize, usize),
+    RecycleMany(usize, usize),
+    SendHome(usize),
+    Drop(usize),
+    Flush(usize),
+}
+
+fn crossing() -> impl Strategy<Value = Crossing> {
+    let (cache, any) = (0_usize..4, 0_usize..1000);
+    prop_oneof![
+        1 => (0_usize..2).prop_map(Crossing::Alloc),
+        8 => cache.clone().prop_map(Crossing::Receive),
+        2 => (cache.clone(), any.clone()).prop_map(|(c, i)| Crossing::Recycle(c, i)),
+        2 => (cache.clone(), any.clone()).prop_map(|(c, n)| Crossing::RecycleMany(c, n)),
+        1 => any.clone().prop_map(Crossing::SendHome),
+        1 => any.prop_map(Crossing::Drop),
+        1 => cache.prop_map(Crossing::Flush),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_frame_ever_changes_pools(ops in proptest::collection::vec(crossing(), 0..300)) {
+        const FRAMES: usize = 40;
+        let pools = [(); 2].map(|()| PacketPool::leak_for_tests(FRAMES));
+        // By address, of which the pools know nothing.
+        let place = |buf: &PacketBuf| buf.bytes().as_ptr().addr() - buf.headroom();
+        let all = pools.map(|pool| Vec::from_iter(std::iter::from_fn(|| pool.alloc())));
+        let homes = all.each_ref().map(|bufs| HashSet::<_>::from_iter(bufs.iter().map(place)));
+        pktbuf::send_home(all.into_iter().flatten());
+        let mut caches = [(0, 8), (1, 8), (0, 3), (1, 0)].map(|(pool, capacity)| (pool, PoolCache::new(pools[pool], capacity)));
+        let mut owned: Vec<PacketBuf> = Vec::new();
+        for op in ops {
+            match op {
+                Crossing::Alloc(pool) => {
+                    let made = pools[pool].alloc();
+                    prop_assert!(made.iter().all(|buf| homes[pool].contains(&place(buf))));
+                    owned.extend(made);
+                }
+                Crossing::Receive(cache) => {
+                    let (pool, cache) = &mut caches[cache];
+                    let made = cache.alloc();
+                    prop_assert!(made.iter().all(|buf| homes[*pool].contains(&place(buf))));
+                    owned.extend(made);
+                }
+                Crossing::Recycle(cache, index) if !owned.is_empty() => {
+                    let buf = owned.swap_remove(index % owned.len());
+                    caches[cache].1.recycle(buf);
+                }
+                Crossing::RecycleMany(cache, many) => {
+                    let many = many.min(owned.len());
+                    owned.drain(..many).for_each(|buf| caches[cache].1.recycle_later(buf));
+                    caches[cache].1.publish();
+                }
+                Crossing::SendHome(many) => {
+                    let many = many.min(owned.len());
+                    pktbuf::send_home(owned.drain(..many));
+                }
+                Crossing::Drop(index) if !owned.is_empty() => drop(owned.swap_remove(index % owned.len())),
+                Crossing::Flush(cache) => caches[cache].1.flush(),
+                Crossing::Recycle(..) | Crossing::Drop(_) => {}
+            }
+            for (which, pool) in pools.iter().enumerate() {
+                let census = pool.census();
+                let cached: usize = caches.iter().filter(|(of, _)| *of == which).map(|(_, cache)| cache.len()).sum();
+                let out = owned.iter().filter(|buf| homes[which].contains(&place(buf))).count();
+                prop_assert_eq!((census.cached, census.owned, census.free), (cached, out, FRAMES - cached - out));
+            }
+        }
+        drop((caches, owned));
+        for (pool, home) in pools.iter().zip(&homes) {
+            let back = Vec::from_iter(std::iter::from_fn(|| pool.alloc()));
+            prop_assert_eq!(&HashSet::from_iter(back.iter().map(place)), home);
+        }
+    }
+}
+
+#[test]
+fn threads_of_two_nodes_send_through_each_other_and_every_frame_ends_in_its_own_pool() {
+    const THREADS: usize = 4;
+    let pools = [(); 2].map(|()| PacketPool::leak_for_tests(60));
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| mpsc::sync_channel::<PacketBuf>(8)).unzip();
+    thread::scope(|scope| {
+        for (me, receiver) in receivers.into_iter().enumerate() {
+            let next = senders[(me + 1) % THREADS].clone();
+            scope.spawn(move || {
+                let mut cache = PoolCache::new(pools[me % 2], 16);
+                for _ in 0..5_000 {
+                    if let Some(buf) = cache.alloc()
+                        && let Err(mpsc::TrySendError::Full(buf) | mpsc::TrySendError::Disconnected(buf)) =
+                            next.try_send(buf)
+                    {
+                        cache.recycle(buf);
+                    }
+                    receiver.try_iter().for_each(|buf| cache.recycle_later(buf));
+                    cache.publish();
+                }
+            });
+        }
+        drop(senders);
+    });
+    for pool in pools {
+        let census = pool.census();
+        assert_eq!((census.free, census.cached, census.owned), (60, 0, 0));
+    }
+}
+
+#[test]
 fn a_cache_beyond_the_census_limit_passes_through() {
     let pool = PacketPool::leak_for_tests(4);
     let caches: Vec<_> = (0..pktbuf::MAX_CACHES).map(|_| PoolCache::new(pool, 1)).collect();
