@@ -173,6 +173,8 @@ impl Shutdown {
         ensure!(self.residue == Some([0; 3]), "tags, maps and memories left: {:?}", self.residue);
         ensure!(self.is_clean == Some(true), "it was not clean: {:?}", self.remarks);
         ensure!(self.strays == Some(0), "stray interrupts: {:?}", self.strays);
+        let is_out = |remark: &&String| remark.starts_with("packet pool") && !remark.ends_with(" + 0 out");
+        ensure!(!self.remarks.iter().any(|remark| is_out(&remark)), "packet buffers are not home: {:?}", self.remarks);
         self.check_end()
     }
 

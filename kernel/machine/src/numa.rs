@@ -41,10 +41,16 @@ pub fn node_of_bus(segment: u16, bus: u8) -> Option<u32> {
     known.iter().find(|near| (near.segment, near.bus) == (segment, bus)).map(|near| near.node)
 }
 
-/// Has contiguous memory come from the largest range of `node` from now on, as long as there is room and nothing forbids it. Returns
-/// whether anything is known of that node.
-pub fn prefer_memory_of(node: u32) -> bool {
-    let Some(range) = table().and_then(|srat| srat.largest_of(node)) else { return false };
-    frame::prefer(range.start, range.end);
-    true
+/// The node whose memory an address is in; `None` where nothing is known.
+#[must_use]
+pub fn node_of_memory(address: u64) -> Option<u32> {
+    table()?.node_at(address)
+}
+
+/// Has contiguous memory come from the largest range of `node` from now on, as long as there is room and nothing forbids it; from anywhere
+/// if nothing is known of it.
+pub fn prefer_memory_of(node: Option<u32>) {
+    let range = node.and_then(|node| table()?.largest_of(node));
+    let [start, end] = range.map_or([0, 0], |range| [range.start, range.end]);
+    frame::prefer(start, end);
 }

@@ -16,14 +16,15 @@ use config::DEFAULT_MTU;
 use e1000::{Adapter, Attached, Config, FlowControl, ReceiveFilter, Variant};
 use ifnet::Interface;
 use ksync::atomic::{AtomicBool, AtomicU8, Ordering};
+use machine::numa;
 use pci::PciDevice;
-use pktbuf::PoolCache;
+use pktbuf::{PacketPool, PoolCache};
 use wire::VlanId;
 
 use crate::{
     bus,
     knobs::{self, Access, Knob},
-    messages, net,
+    messages, net, nodes, pools,
     port::Port,
     registers::{Bar, Clock},
     selftest,
@@ -80,6 +81,7 @@ pub(crate) struct Wishes {
 }
 
 /// Attaches all cards, named em0, em1, … in PCI order. `wishes` knows what is wanted of a card by its name.
+#[inline(never)]
 pub(crate) fn attach_all(
     cards: &[(PciDevice, &'static Variant)],
     root: &DmaTag,
@@ -107,7 +109,7 @@ fn text(what: &str) -> impl Fn(&dyn Display) -> String {
 /// Returns the MTU that an interface gets if it is to have `wanted`, and says so if that is less. Never less than the usual one: frames as
 /// long as that are received however short the packets are that the router sends there.
 fn possible_mtu(name: &str, variant: &Variant, wanted: u16) -> u16 {
-    let (part, buffers) = (variant.max_mtu(), net::stock().max_mtu());
+    let (part, buffers) = (variant.max_mtu(), pools::stock().max_mtu());
     let got = if wanted > buffers { DEFAULT_MTU } else { wanted.clamp(DEFAULT_MTU, part) };
     if got < wanted {
         let why = if wanted > buffers { "no buffers that large" } else { variant.name };
@@ -124,14 +126,17 @@ fn attach(
     wishes: Wishes,
     root: &DmaTag,
 ) -> Result<Arc<Port>, String> {
-    let pool = net::pool().ok_or("no packet buffers")?;
+    let node = nodes::of_card(device);
+    let pool = pools::of_node(node).ok_or("no packet buffers")?;
+    // Rings lie where their card is.
+    numa::prefer_memory_of(node);
     let router = net::router().ok_or("no data path")?;
     let window = bus::open(device).map_err(|error| format!("{error}"))?;
     let index = u16::try_from(number).map_err(|_| "too many cards")?;
     let wiring = messages::wire(name, number, device, variant)?;
     let defaults = Config::new(name, index, variant);
     // As many descriptors in all, however many queues there are.
-    let [rx_descriptors, tx_descriptors] = net::stock().descriptors(wiring.queues);
+    let [rx_descriptors, tx_descriptors] = pools::stock().descriptors(wiring.queues);
     let config = Config {
         delivery: wiring.delivery,
         queues: wiring.queues,
@@ -145,7 +150,7 @@ fn attach(
         ..defaults
     };
     if selftest::is_wanted() {
-        let outcome = loop_back(device, root, Config { verify_checksums: true, ..config.clone() });
+        let outcome = loop_back(device, root, pool, Config { verify_checksums: true, ..config.clone() });
         selftest::note(name, outcome);
     }
     let attached = Adapter::attach(Bar::new(window, index), root, pool, config, &CLOCK);
@@ -157,7 +162,7 @@ fn attach(
     }
     // The device has been reset by the driver: only now may it reach memory.
     bus::master_on(device).map_err(|error| format!("{error}"))?;
-    let port = Port::new(name, index, device.address, adapter, &wiring)?;
+    let port = Port::new((name, index), device.address, adapter, &wiring, pool)?;
     port.hook_up(rx)?;
     Ok(port)
 }
@@ -166,10 +171,9 @@ fn attach(
 ///
 /// # Errors
 /// What it does not do.
-fn loop_back(device: &PciDevice, root: &DmaTag, config: Config) -> Result<String, String> {
+fn loop_back(device: &PciDevice, root: &DmaTag, pool: &'static PacketPool, config: Config) -> Result<String, String> {
     /// Buffers the test keeps at hand.
     const KEPT: usize = 64;
-    let pool = net::pool().ok_or("no packet buffers")?;
     let window = bus::registers(device).map_err(|error| format!("{error}"))?;
     let attached = Adapter::attach(Bar::new(window, config.if_index), root, pool, config, &CLOCK);
     let Attached { adapter, mut rx } = attached.map_err(|error| text("attach")(&error))?;

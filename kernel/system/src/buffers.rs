@@ -1,20 +1,20 @@
 //! How many packet buffers there are, and of what size: the largest MTU decides, and the memory there is.
 //!
 //! Key type: [`Stock`]. All buffers of a router are equal, so that one long-packet interface makes them large for all. Where memory is
-//! short for large ones, rings and pool are made shorter together, up to an eighth; then there are no long packets.
+//! short for large ones, rings and pools are made shorter together, up to an eighth; then there are no long packets.
 //! Context: the first thread.
 
 use e1000::{AROUND_PACKET, Config};
 use pktbuf::BufferSize;
 
-/// Frames for the machine itself (what is held for neighbours and in protocol queues), and for every card: both its rings full, a
+/// Frames for the machine itself (what is held for neighbours and in protocol queues), and for every card: its receive ring full, a
 /// cache of 128, and as many again on their way.
 const FRAMES_BASE: usize = 1024;
-const FRAMES_PER_CARD: usize = RX_DESCRIPTORS as usize + TX_DESCRIPTORS as usize + 256;
+const FRAMES_PER_CARD: usize = RX_DESCRIPTORS as usize + 256;
 /// Descriptors of a card, in all its queues, unless memory is short.
 const RX_DESCRIPTORS: u16 = 1024;
 const TX_DESCRIPTORS: u16 = 512;
-/// How often rings and pool may be halved.
+/// How often rings and pools may be halved.
 const MOST_HALVINGS: u32 = 3;
 
 /// The buffers of the router, and the rings that go with them.
@@ -36,9 +36,10 @@ impl Stock {
         large.chain((size != BufferSize::K2).then_some(Self::USUAL))
     }
 
-    /// Returns the octets of the pool for so many cards.
-    pub(crate) const fn octets(self, cards: usize) -> usize {
-        ((FRAMES_BASE + FRAMES_PER_CARD * cards) >> self.halvings) * self.size.stride()
+    /// Returns the octets of the pool for so many cards of `cards` in all. What its own receive may fill the transmit rings of all.
+    pub(crate) const fn octets(self, own: usize, cards: usize) -> usize {
+        let frames = FRAMES_BASE + FRAMES_PER_CARD * own + TX_DESCRIPTORS as usize * cards;
+        (frames >> self.halvings) * self.size.stride()
     }
 
     /// Returns the receive and the transmit descriptors of each of a card's queues.

@@ -5,7 +5,7 @@
 //! callouts, a netisr thread per CPU, the console and the shutdown thread. Nothing in here is `unsafe`.
 //!
 //! - [`mod@port`]: a card at work. [`mod@lines`]: interrupt lines. [`mod@bus`]: PCI and DMA.
-//! - [`mod@net`]: the router; [`mod@buffers`]: how many packet buffers of what size. [`mod@services`]: what runs beside the interrupt threads.
+//! - [`mod@net`]: the router; [`mod@pools`], [`mod@buffers`]: packet buffers, of which node, how many and how large. [`mod@services`]: what runs beside the interrupt threads.
 //! - [`mod@console`], [`mod@views`], [`mod@ping`]: the command line. [`mod@power`]: shutdown; [`mod@buttons`], [`mod@watchdog`]:
 //!   what else asks for it.
 //! - [`mod@nodes`]: what is close together on a machine with several sockets.
@@ -36,6 +36,7 @@ mod messages;
 mod net;
 mod nodes;
 mod ping;
+mod pools;
 mod port;
 mod power;
 mod registers;
@@ -47,7 +48,7 @@ mod threads;
 mod views;
 mod watchdog;
 
-use alloc::{boxed::Box, string::String};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
 use bus_dma::DmaPlatform;
@@ -108,10 +109,10 @@ pub fn start(wires: &Wires) {
     } else {
         bus::say_undriven(&found);
     }
-    nodes::prefer_memory(&cards);
+    let nodes: Vec<_> = cards.iter().map(|(device, _)| nodes::of_card(device)).collect();
     let read = settings::read(wires.configuration, wires.attached);
     machine::entry::mark("router");
-    let router = match net::init(cards.len(), settings::largest_mtu(&read, &cards), cpus) {
+    let router = match net::init(&nodes, settings::largest_mtu(&read, &cards), cpus) {
         Ok(router) => Some(router),
         Err(error) => {
             log::error!("net: no data path: {error}");
@@ -157,7 +158,7 @@ pub fn start(wires: &Wires) {
 fn start_console(prompt: String) {
     let interrupts = serial_interrupt();
     hooks::set_console_input(console::wake);
-    let worker = net::worker("console", CpuId::BOOT, false).ok();
+    let worker = net::worker("console", CpuId::BOOT).ok();
     let prompt: &'static str = Box::leak(prompt.into_boxed_str());
     let body = Box::new(move || console::run(prompt, interrupts, worker));
     if threads::spawn("console", Class::Normal, None, body).is_none() {

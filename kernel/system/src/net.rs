@@ -1,4 +1,4 @@
-//! The one router of this machine, its buffers, and the workers that threads take with them.
+//! The one router of this machine, and the workers that threads take with them.
 //!
 //! Context: thread, except [`router`], which any context may call.
 
@@ -7,27 +7,15 @@ use core::time::Duration;
 
 use arp::ArpConfig;
 use ksync::{Once, SpinLock, cpu::CpuId, rcu::Domain};
-use machine::{
-    frame::{self, RunRequest},
-    kdb,
-    memory::PhysMemory,
-    time,
-};
+use machine::{kdb, time};
 use pktbuf::PacketPool;
 use router::{Router, RouterError, Worker, WorkerConfig};
 use shutdown::Flushed;
 
-use crate::{buffers::Stock, threads};
-
-/// The pool takes at most this share of the memory that is free.
-const SHARE: usize = 4;
-/// Octets of a physical frame.
-const PHYSICAL_FRAME: usize = 4096;
+use crate::{pools, threads};
 
 static DOMAIN: Domain = Domain::new();
-static ROUTER: Once<Router> = Once::new();
-static POOL: Once<PacketPool> = Once::new();
-static STOCK: Once<Stock> = Once::new();
+static ROUTER: Once<&'static Router> = Once::new();
 /// Protects: the worker with which the shutdown thread flushes what is held; held across: that flush.
 static FLUSHER: SpinLock<Option<Box<Worker>>> = SpinLock::new(None);
 
@@ -55,56 +43,19 @@ impl core::fmt::Display for NetError {
     }
 }
 
-/// Makes the packet pool, for packets of `mtu` octets, and the router, once.
-pub(crate) fn init(cards: usize, mtu: u16, cpus: usize) -> Result<&'static Router, NetError> {
-    let (stock, memory) = provide(cards, mtu).ok_or(NetError::NoMemory)?;
-    let (start, size) = (memory.phys(), stock.size);
-    let pool = POOL.call_once(|| PacketPool::new(memory.into_static(), size));
-    STOCK.call_once(|| stock);
-    log::info!(
-        "pktbuf: {} buffers of {} octets, {} KiB at {start:#x}",
-        pool.total(),
-        size.octets(),
-        pool.total() * size.stride() / 1024
-    );
-    let router = Router::new(&DOMAIN, ArpConfig::default(), cpus)?;
-    Ok(ROUTER.call_once(|| router))
-}
-
-/// Finds memory for the buffers: large ones if there is room for enough of them, usual ones as many as there may be.
-fn provide(cards: usize, mtu: u16) -> Option<(Stock, PhysMemory)> {
-    let allowed = frame::usage().free * PHYSICAL_FRAME / SHARE;
-    let first = Stock::choices(mtu).next()?;
-    let (stock, memory) = Stock::choices(mtu).find_map(|stock| {
-        let wanted = stock.octets(cards);
-        let octets = if stock == Stock::USUAL { wanted.min(allowed).max(stock.size.stride()) } else { wanted };
-        let fits = octets <= allowed || stock == Stock::USUAL;
-        let memory = fits.then(|| PhysMemory::allocate_uncleared(&RunRequest::octets(octets)).ok())??;
-        Some((stock, memory))
-    })?;
-    let [wanted, most] = [first.octets(cards), allowed].map(|octets| octets >> 20);
-    if stock.size < first.size {
-        log::error!("pktbuf: no buffers of {} octets in {most} MiB: no packets as long as {mtu}", first.size.octets());
-    } else if stock.is_short() {
-        let [rx, tx] = stock.descriptors(1);
-        log::warn!("pktbuf: {wanted} MiB are wanted, {most} there: rings of {rx} and {tx} descriptors, fewer buffers");
+/// Makes the packet pools, for cards on these nodes and packets of `mtu` octets, and the router, once.
+pub(crate) fn init(cards: &[Option<u32>], mtu: u16, cpus: usize) -> Result<&'static Router, NetError> {
+    if !pools::init(cards, mtu) {
+        return Err(NetError::NoMemory);
     }
-    Some((stock, memory))
-}
-
-/// Returns which buffers were made, and the rings that go with them.
-pub(crate) fn stock() -> Stock {
-    STOCK.get().copied().unwrap_or(Stock::USUAL)
+    // Boxed at once: a router is too large for this stack to have it twice.
+    let router = Router::new(&DOMAIN, ArpConfig::default(), cpus).map(Box::new)?;
+    Ok(*ROUTER.call_once(|| Box::leak(router)))
 }
 
 /// Returns the router; `None` while or where there is none.
 pub(crate) fn router() -> Option<&'static Router> {
-    ROUTER.get()
-}
-
-/// Returns the packet pool.
-pub(crate) fn pool() -> Option<&'static PacketPool> {
-    POOL.get()
+    ROUTER.get().copied()
 }
 
 /// How long a change waits for its turn, and how often it looks.
@@ -129,16 +80,27 @@ pub(crate) fn in_turn<R>(mut ask: impl FnMut() -> Result<R, RouterError>) -> Res
     }
 }
 
-/// Makes a worker for a thread bound to `cpu`.
-pub(crate) fn worker(name: &str, cpu: CpuId, ingress: bool) -> Result<Worker, NetError> {
-    let (Some(router), Some(pool)) = (ROUTER.get(), POOL.get()) else { return Err(NetError::NoMemory) };
+/// Makes a worker for a thread bound to `cpu`, with buffers of that CPU's node.
+pub(crate) fn worker(name: &str, cpu: CpuId) -> Result<Worker, NetError> {
+    make_worker(name, cpu, pools::of_cpu(cpu).ok_or(NetError::NoMemory)?, false)
+}
+
+/// Makes a worker for the thread that serves a card's interrupt on `cpu`, with buffers of the pool that fills the card's rings.
+pub(crate) fn ingress_worker(name: &str, cpu: CpuId, pool: &'static PacketPool) -> Result<Worker, NetError> {
+    make_worker(name, cpu, pool, true)
+}
+
+// A worker is large while it is being made: on a frame of its own, which is gone before the thread goes deeper.
+#[inline(never)]
+fn make_worker(name: &str, cpu: CpuId, pool: &'static PacketPool, ingress: bool) -> Result<Worker, NetError> {
+    let router = router().ok_or(NetError::NoMemory)?;
     let workstream = cpu.index() % router.netisr().workstreams().max(1);
     Ok(Worker::new(router, pool, &WorkerConfig { name, workstream, ingress })?)
 }
 
 /// Makes the worker for [`flush_held`] while there is time and memory.
 pub(crate) fn prepare_flush() -> Result<(), NetError> {
-    let worker = worker("shutdown", CpuId::BOOT, false)?;
+    let worker = worker("shutdown", CpuId::BOOT)?;
     *FLUSHER.lock() = Some(Box::new(worker));
     Ok(())
 }

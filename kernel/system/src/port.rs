@@ -17,7 +17,7 @@ use machine::{
     time::{self, source::tsc},
 };
 use pci::PciAddress;
-use pktbuf::PacketBatch;
+use pktbuf::{PacketBatch, PacketPool};
 use router::{
     Worker,
     profile::{RunProfile, Sampler, Stage},
@@ -52,6 +52,8 @@ pub(crate) struct Port {
     pub(crate) wiring: String,
     /// Its interrupts, at least one.
     pub(crate) interrupts: Vec<Interrupt>,
+    /// What its rings are filled from.
+    pool: &'static PacketPool,
     /// Protects: the receive rings that their threads have given back; held for the exchange only.
     retired: SpinLock<Vec<RxRing>>,
 }
@@ -99,11 +101,11 @@ impl Port {
     /// # Errors
     /// Why an interrupt has no event.
     pub(crate) fn new(
-        name: &str,
-        number: u16,
+        (name, number): (&str, u16),
         address: PciAddress,
         adapter: Arc<Adapter<Bar>>,
         wiring: &Wiring,
+        pool: &'static PacketPool,
     ) -> Result<Arc<Self>, String> {
         let interrupt = |&(vector, line): &(Option<Vector>, IrqLine)| {
             let event = lines::event(&line).map_err(|error| format!("interrupt: {error:?}"))?;
@@ -113,7 +115,7 @@ impl Port {
         let interrupts = wiring.lines.iter().map(interrupt).collect::<Result<_, _>>()?;
         let wiring = wiring.describe();
         let retired = SpinLock::new(Vec::with_capacity(usize::from(adapter.queue_count())));
-        Ok(Arc::new(Self { name: name.into(), number, address, adapter, wiring, interrupts, retired }))
+        Ok(Arc::new(Self { name: name.into(), number, address, adapter, wiring, interrupts, pool, retired }))
     }
 
     /// Puts the card's filters and handlers on its interrupts.
@@ -139,7 +141,8 @@ impl Port {
     }
 
     fn forwarder(self: &Arc<Self>, interrupt: &Interrupt, rx: RxRing, name: &str) -> Result<Box<dyn Handler>, String> {
-        let worker = net::worker(name, interrupt.line.cpu, true).map_err(|error| format!("worker: {error}"))?;
+        let worker =
+            net::ingress_worker(name, interrupt.line.cpu, self.pool).map_err(|error| format!("worker: {error}"))?;
         let sampler = Sampler::new(tsc, interrupt.profile.clone().unwrap_or_default());
         let (port, batch) = (Arc::clone(self), PacketBatch::new());
         let (first, linger) = (FirstPacket::default(), Linger::new());

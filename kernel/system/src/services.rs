@@ -93,8 +93,9 @@ pub(crate) fn callouts() -> Option<&'static KernelCallouts> {
 ///
 /// # Errors
 /// The name of what could not be started.
+#[inline(never)]
 pub(crate) fn start(cpus: usize) -> Result<(), &'static str> {
-    let mut worker = net::worker("callouts", CpuId::BOOT, false).map_err(|_| "callouts")?;
+    let mut worker = net::worker("callouts", CpuId::BOOT).map_err(|_| "callouts")?;
     let callouts = CALLOUTS.call_once(threads::callouts);
     every(callouts, ROUTER_TICK, move || {
         worker.tick(time::now());
@@ -108,7 +109,7 @@ pub(crate) fn start(cpus: usize) -> Result<(), &'static str> {
     for number in 0..cpus {
         let cpu = CpuId(u16::try_from(number).unwrap_or(0));
         let name = format!("netisr {number}");
-        let worker = net::worker(&name, cpu, false).map_err(|_| "netisr")?;
+        let worker = net::worker(&name, cpu).map_err(|_| "netisr")?;
         netisrs.push(spawn(&name, Class::Netisr, cpu, move || netisr(worker, number)).ok_or("netisr")?);
     }
     NETISRS.call_once(|| netisrs);

@@ -81,6 +81,12 @@ impl Srat {
         nodes
     }
 
+    /// The node whose memory an address is in.
+    #[must_use]
+    pub fn node_at(&self, address: u64) -> Option<u32> {
+        self.memory.iter().find(|memory| (memory.start..memory.end).contains(&address)).map(|memory| memory.node)
+    }
+
     /// The largest range of a node's memory.
     #[must_use]
     pub fn largest_of(&self, node: u32) -> Option<NodeMemory> {
@@ -148,6 +154,8 @@ mod tests {
         assert_eq!((srat.node_of(2), srat.node_of(0x120), srat.node_of(4)), (Some(0), Some(1), None));
         let largest = NodeMemory { start: 0x1_0000_0000, end: 0x10_8000_0000, node: 0 };
         assert_eq!((srat.largest_of(0), srat.largest_of(2)), (Some(largest), None));
+        let at = [0x7FFF_FFFF, 0x8000_0000, 0x10_8000_0000, 0x20_8000_0000].map(|address| srat.node_at(address));
+        assert_eq!(at, [Some(0), None, Some(1), None]);
     }
 
     #[test]

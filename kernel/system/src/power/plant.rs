@@ -2,9 +2,9 @@
 //!
 //! Context: the shutdown thread.
 
-use alloc::vec;
+use alloc::{vec, vec::Vec};
 use core::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     fmt::{self, Write},
     time::Duration,
 };
@@ -14,10 +14,10 @@ use bus_dma::BusAddr;
 use ifnet::IfIndex;
 use ksync::{SpinLock, time::Instant};
 use machine::{console, ipi, irq, pstore, smp, time};
-use pktbuf::{Armed, PacketPool};
+use pktbuf::Armed;
 use shutdown::{Fault, Faults, Flushed, Keeper, Plant, Residue, Transcript};
 
-use crate::{bus, net, services, threads, watchdog};
+use crate::{bus, net, pools, services, threads, watchdog};
 
 /// Octets of the transcript that `show shutdown` has at hand: what was said first.
 const TRANSCRIPT_SIZE: usize = 3 * 1024;
@@ -29,8 +29,8 @@ pub(super) static TRANSCRIPT: SpinLock<ArrayString<TRANSCRIPT_SIZE>> = SpinLock:
 pub(super) struct Machine {
     /// The record for the next boot, and how far it goes.
     record: RefCell<(Keeper, pstore::Writer)>,
-    /// What the tripwire of the packet pool wants to see again.
-    packets: Cell<Option<Armed>>,
+    /// What the tripwires of the packet pools want to see again; empty before.
+    packets: RefCell<Vec<Armed>>,
 }
 
 impl Machine {
@@ -38,7 +38,7 @@ impl Machine {
     pub(super) fn new() -> Self {
         let mut writer = pstore::writer(pstore::Kind::Transcript);
         writer.restart();
-        Self { record: RefCell::new((Keeper::new(), writer)), packets: Cell::new(None) }
+        Self { record: RefCell::new((Keeper::new(), writer)), packets: RefCell::default() }
     }
 }
 
@@ -99,7 +99,7 @@ impl Plant for Machine {
     }
 
     fn watch_freed(&self) {
-        self.packets.set(net::pool().map(PacketPool::arm_tripwire));
+        *self.packets.borrow_mut() = pools::all().iter().map(|of| of.pool.arm_tripwire()).collect();
     }
 
     fn check_freed(&self, say: &mut dyn FnMut(fmt::Arguments<'_>)) -> Faults {
@@ -109,22 +109,29 @@ impl Plant for Machine {
         let octets = root.map_or(0, |root| {
             root.check_tripwire(&mut |damage| note(&damage.tag, damage.address.as_u64(), damage.octets))
         });
-        let packets = net::pool().zip(self.packets.get()).map(|(pool, witness)| {
-            pool.check_tripwire(witness, |first, octets| {
+        let (mut checked, mut damaged) = (0, 0);
+        for (of, witness) in pools::all().iter().zip(&*self.packets.borrow()) {
+            let told = of.pool.check_tripwire(*witness, |first, octets| {
                 let (address, tag) = root.and_then(|root| root.lender(first)).unzip();
                 // A frame that was free all along belonged to no tag.
                 note(tag.flatten().as_deref().unwrap_or("packet pool"), address.map_or(0, BusAddr::as_u64), octets);
-            })
-        });
-        match packets {
-            None => {}
-            Some(Ok(report)) => say(format_args!(
-                "shutdown: tripwire: {} packet frames and {octets} octets of rings looked at, {} frames changed",
-                report.checked, report.damaged
-            )),
-            Some(Err(_)) => {
-                say(format_args!("shutdown: tripwire: packet frames were used meanwhile and prove nothing"));
+            });
+            match told {
+                Ok(report) => (checked, damaged) = (checked + report.checked, damaged + report.damaged),
+                Err(_) => {
+                    say(format_args!("shutdown: tripwire: frames of the {of} were used meanwhile and prove nothing"));
+                }
             }
+        }
+        if !self.packets.borrow().is_empty() {
+            say(format_args!(
+                "shutdown: tripwire: {checked} packet frames and {octets} octets of rings looked at, {damaged} frames changed"
+            ));
+        }
+        for of in pools::all() {
+            let census = of.pool.census();
+            let pktbuf::Census { total, free, cached, owned, .. } = census;
+            say(format_args!("shutdown: {of}: {total} frames = {free} free + {cached} cached + {owned} out"));
         }
         faults
     }

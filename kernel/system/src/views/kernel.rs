@@ -15,7 +15,7 @@ use machine::{
 use shutdown::Uptime;
 
 use super::Locked;
-use crate::{lines, net, services, threads};
+use crate::{lines, net, pools, services, threads};
 
 /// KiB in a frame of physical memory.
 const FRAME_KIB: usize = 4;
@@ -97,8 +97,8 @@ pub(super) fn locks(out: &mut dyn Write) -> fmt::Result {
     if let Some(router) = net::router() {
         router.locks(&mut |name, is_held| line(format_args!("{name}"), is_held));
     }
-    if let Some(pool) = net::pool() {
-        line(format_args!("packet pool"), pool.is_locked());
+    for of in pools::all() {
+        line(format_args!("{of}"), of.pool.is_locked());
     }
     result?;
     writeln!(out, "{held} held")
@@ -118,19 +118,7 @@ pub(super) fn memory(out: &mut dyn Write) -> fmt::Result {
         )?,
         None => writeln!(out, "heap: {Locked}")?,
     }
-    let Some(pool) = net::pool() else { return Ok(()) };
-    let census = pool.census();
-    writeln!(
-        out,
-        "packet buffers: {} total = {} free + {} cached + {} owned; low water {}, exhausted {}; of {} octets",
-        census.total,
-        census.free,
-        census.cached,
-        census.owned,
-        census.low_water,
-        census.exhausted,
-        pool.buffer_size().octets()
-    )
+    pools::all().iter().try_for_each(|of| of.describe(out))
 }
 
 /// Writes every frame of the machine in one row; the rows add up.
