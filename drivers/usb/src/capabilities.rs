@@ -25,6 +25,17 @@ pub(crate) struct Protocol {
     pub(crate) slot_type: u32,
 }
 
+/// What firmware did when it was asked for a controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// It had not got it.
+    Absent,
+    /// It drove it, for a keyboard perhaps, and gave it up.
+    GaveUp,
+    /// It drove it and did not answer; the controller was taken nevertheless.
+    Silent,
+}
+
 /// What a controller is like.
 #[derive(Clone, Debug)]
 pub(crate) struct Capabilities {
@@ -119,10 +130,9 @@ impl Capabilities {
     }
 
     /// Takes the controller from firmware that may be driving it for its own keyboard (xHCI 1.2, 4.22.1), and keeps it from raising
-    /// SMIs. Returns whether firmware gave it up by itself, or had it not; firmware that does not answer is taken as gone,
-    /// since the reset that follows ends whatever it does.
-    pub(crate) fn take_from_firmware(&self, host: &impl Host) -> Result<bool, Error> {
-        let Some(legacy) = self.legacy else { return Ok(true) };
+    /// SMIs. Firmware that does not answer is taken as gone, since the reset that follows ends whatever it does.
+    pub(crate) fn take_from_firmware(&self, host: &impl Host) -> Result<Firmware, Error> {
+        let Some(legacy) = self.legacy else { return Ok(Firmware::Absent) };
         let support = host.read32(legacy);
         host.write32(legacy, support | ext::OS_OWNED);
         let is_free = || Ok((host.read32(legacy) & ext::BIOS_OWNED == 0).then_some(()));
@@ -132,6 +142,10 @@ impl Capabilities {
         }
         let control = host.read32(legacy + 4);
         host.write32(legacy + 4, control & !ext::SMI_ENABLES | ext::SMI_EVENTS);
-        Ok(given_up)
+        Ok(match (support & ext::BIOS_OWNED, given_up) {
+            (0, _) => Firmware::Absent,
+            (_, true) => Firmware::GaveUp,
+            (_, false) => Firmware::Silent,
+        })
     }
 }

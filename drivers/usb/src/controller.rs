@@ -9,7 +9,7 @@ use bus_dma::{Busy, DmaMem, DmaTag};
 
 use crate::{
     Error, Host,
-    capabilities::Capabilities,
+    capabilities::{Capabilities, Firmware},
     device::Device,
     host::wait,
     memory::{Memory, store_words},
@@ -32,7 +32,7 @@ pub struct Stopped<H> {
     capabilities: Capabilities,
     page: u64,
     was_running: bool,
-    given_up: bool,
+    firmware: Firmware,
 }
 
 impl<H: Host> Stopped<H> {
@@ -43,14 +43,14 @@ impl<H: Host> Stopped<H> {
     /// [`Error::Gone`], [`Error::BadRegister`], [`Error::ControllerTimeout`].
     pub fn take(host: H) -> Result<Self, Error> {
         let capabilities = Capabilities::read(&host)?;
-        let given_up = capabilities.take_from_firmware(&host)?;
+        let firmware = capabilities.take_from_firmware(&host)?;
         let was_running = host.read32(capabilities.operational + op::USBSTS) & op::HCH == 0;
         reset(&host, capabilities.operational)?;
         let page = (host.read32(capabilities.operational + op::PAGESIZE) & 0xFFFF).trailing_zeros();
         if page > 4 {
             return Err(Error::BadRegister("page size"));
         }
-        Ok(Self { host, capabilities, page: 1 << (12 + page), was_running, given_up })
+        Ok(Self { host, capabilities, page: 1 << (12 + page), was_running, firmware })
     }
 
     /// Says whether firmware had left it running.
@@ -58,9 +58,9 @@ impl<H: Host> Stopped<H> {
         self.was_running
     }
 
-    /// Says whether firmware gave it up when asked, if it had it.
-    pub fn was_given_up(&self) -> bool {
-        self.given_up
+    /// Returns what firmware did when asked for it.
+    pub fn firmware(&self) -> Firmware {
+        self.firmware
     }
 
     /// Gives it memory under a new child `name` of `root`, and lets it run. Its bus mastering is on.

@@ -20,6 +20,8 @@ use crate::{
 pub(crate) const MOST: usize = 32 * 1024;
 /// How long a transfer may take. Writing to a bad stick takes seconds.
 const TRANSFER_MILLIS: u32 = 10_000;
+/// The same for a request on the control endpoint (USB 2.0, 9.2.6.4, has 5 s at most, and half a second for each piece of data).
+const CONTROL_MILLIS: u32 = 5000;
 /// Octets of a configuration, at most; a stick has 44.
 const MOST_CONFIGURATION: usize = 1024;
 
@@ -148,7 +150,7 @@ const fn with_length(context: [u32; 4]) -> [u32; 5] {
 
 impl<H: Host> Controller<H> {
     /// Gives a device at a port that is enabled an address, and configures it if it is mass storage. Returns its place among
-    /// the devices; it is in there also when something failed on the way.
+    /// the devices.
     pub(crate) fn attach(&mut self, place: Place) -> Result<usize, Error> {
         let slot = self.command(Trb::enable_slot(place.slot_type))?.slot();
         if slot == 0 || slot > self.capabilities.slots {
@@ -162,10 +164,21 @@ impl<H: Host> Controller<H> {
         let device = Device { slot, place, contexts, input, control, bulk_in, bulk_out, buffer, storage, lost };
         self.devices.push(device);
         let number = self.devices.len() - 1;
+        match self.set_up(number) {
+            Ok(()) => Ok(number),
+            Err(error) => {
+                self.device(number)?.lost = true;
+                // The slot goes, so that another can be tried for the same port. Its memory stays until the end.
+                let _ = self.command(Trb::disable_slot(slot));
+                Err(error)
+            }
+        }
+    }
+
+    fn set_up(&mut self, number: usize) -> Result<(), Error> {
         self.address(number)?;
         self.read_descriptors(number)?;
-        self.configure(number)?;
-        Ok(number)
+        self.configure(number)
     }
 
     fn device(&mut self, number: usize) -> Result<&mut Device, Error> {
@@ -333,7 +346,8 @@ impl<H: Host> Controller<H> {
         let slot = self.device(number)?.slot;
         let is_its =
             |event: &Trb| event.kind() == kind::TRANSFER_EVENT && event.slot() == slot && event.endpoint() == endpoint;
-        let answer = self.wait_event(TRANSFER_MILLIS, is_its);
+        let millis = if endpoint == CONTROL { CONTROL_MILLIS } else { TRANSFER_MILLIS };
+        let answer = self.wait_event(millis, is_its);
         if let Ok(Some(event)) = answer {
             return Ok(event);
         }

@@ -35,6 +35,7 @@ mod storage;
 mod trb;
 
 pub use bulk_only::Pipes;
+pub use capabilities::Firmware;
 pub use controller::{Controller, StopError, Stopped};
 pub use device::Request;
 pub use error::{Error, Sense};

@@ -14,6 +14,8 @@ const POWER_MILLIS: u32 = 100;
 const CONNECT_MILLIS: u32 = 1000;
 /// How long nothing may change before what is connected is taken as all there is.
 const QUIET_MILLIS: u32 = 200;
+/// How often a device is set up, at most.
+const ATTEMPTS: u32 = 3;
 const RESET_MILLIS: u32 = 800;
 /// After its reset a device has 10 ms (USB 2.0, 9.2.6.2); many want more.
 const RECOVERY_MICROS: u32 = 50_000;
@@ -49,13 +51,13 @@ impl<H: Host> Controller<H> {
             if status & portsc::CCS == 0 {
                 continue;
             }
-            let outcome = match self.enable(port) {
-                Ok(place) => self.attach(place).map(|number| {
-                    let is_storage = self.devices.get(number).is_some_and(|device| device.storage.is_some());
-                    if is_storage { Role::Storage(number) } else { Role::Other }
-                }),
-                Err(error) => Err(error),
-            };
+            let mut outcome = self.bring_up(port, false);
+            for _ in 1..ATTEMPTS {
+                // A stick that was in the middle of something may answer after another reset only.
+                if let Err(Error::Command(_) | Error::Transfer(_) | Error::TransferTimeout | Error::Stalled) = outcome {
+                    outcome = self.bring_up(port, true);
+                }
+            }
             match outcome {
                 Err(
                     error @ (Error::Gone | Error::ControllerFailed | Error::ControllerTimeout(_) | Error::Cancelled),
@@ -66,6 +68,14 @@ impl<H: Host> Controller<H> {
             }
         }
         Ok(found)
+    }
+
+    /// Resets a port and sets up what is there.
+    fn bring_up(&mut self, port: u8, again: bool) -> Result<Role, Error> {
+        let place = self.enable(port, again)?;
+        let number = self.attach(place)?;
+        let is_storage = self.devices.get(number).is_some_and(|device| device.storage.is_some());
+        Ok(if is_storage { Role::Storage(number) } else { Role::Other })
     }
 
     const fn port_register(port: u8) -> usize {
@@ -106,8 +116,8 @@ impl<H: Host> Controller<H> {
         .map(drop)
     }
 
-    /// Resets a port with something connected until it is enabled.
-    fn enable(&self, port: u8) -> Result<Place, Error> {
+    /// Resets a port with something connected until it is enabled; one of USB 3 that is enabled only if this was tried before.
+    fn enable(&self, port: u8, again: bool) -> Result<Place, Error> {
         let protocol = self.capabilities.protocol(port);
         if self.port(port)? & portsc::OCA != 0 {
             return Err(Error::Port);
@@ -115,7 +125,7 @@ impl<H: Host> Controller<H> {
         // A link of USB 3 trains itself and needs a reset only if that failed.
         if protocol.major < 3 {
             self.reset_port(port, portsc::PR, portsc::PRC)?;
-        } else if self.port(port)? & portsc::PED == 0 || portsc::link(self.port(port)?) != 0 {
+        } else if again || self.port(port)? & portsc::PED == 0 || portsc::link(self.port(port)?) != 0 {
             self.reset_port(port, portsc::WPR, portsc::WRC)?;
         }
         let status = self.port(port)?;

@@ -11,6 +11,7 @@ pub(crate) mod kind {
     pub(crate) const STATUS: u32 = 4;
     pub(crate) const LINK: u32 = 6;
     pub(crate) const ENABLE_SLOT: u32 = 9;
+    pub(crate) const DISABLE_SLOT: u32 = 10;
     pub(crate) const ADDRESS_DEVICE: u32 = 11;
     pub(crate) const CONFIGURE_ENDPOINT: u32 = 12;
     pub(crate) const EVALUATE_CONTEXT: u32 = 13;
@@ -58,6 +59,10 @@ impl Trb {
 
     pub(crate) const fn enable_slot(slot_type: u32) -> Self {
         Self::command(kind::ENABLE_SLOT, 0, (slot_type & 0x1F) << 16)
+    }
+
+    pub(crate) const fn disable_slot(slot: u8) -> Self {
+        Self::command(kind::DISABLE_SLOT, 0, (slot as u32) << 24)
     }
 
     pub(crate) const fn address_device(slot: u8, input: u64) -> Self {

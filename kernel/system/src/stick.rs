@@ -17,9 +17,13 @@ use fat::{
     Sectors,
     stick::{Answer, Booted},
 };
-use machine::{mmio::MmioWindow, pci_config::PciConfig, time};
+use machine::{
+    mmio::MmioWindow,
+    pci_config::{OwnRegisters, PciConfig},
+    time,
+};
 use pci::{PciAddress, PciDevice};
-use usb::{Controller, Disk, Host, Pipes, Role, Stopped, bulk_only::Transport};
+use usb::{Controller, Disk, Firmware, Host, Pipes, Role, Stopped, bulk_only::Transport};
 
 use crate::{KernelFile, Wires, bus, services, threads};
 
@@ -27,6 +31,9 @@ use crate::{KernelFile, Wires, bus, services, threads};
 const SERIAL_BUS: u8 = 0x0C;
 const USB: u8 = 0x03;
 const XHCI: u8 = 0x30;
+const EHCI: u8 = 0x20;
+/// The vendor whose chipsets have ports that can be at either.
+const INTEL: u16 = 0x8086;
 /// The BAR that holds an xHCI controller's registers.
 const REGISTER_BAR: u8 = 0;
 /// Octets of registers that are mapped, at most.
@@ -72,7 +79,12 @@ impl Search {
         }
         let mut running: Vec<(PciAddress, Controller<Registers>)> = Vec::new();
         let mut failed = Vec::new();
+        let of_intel = |device: &&PciDevice| device.vendor == INTEL;
+        let has_older = others.iter().copied().any(|device| of_intel(&device) && device.class.interface == EHCI);
         for (number, device) in driven.into_iter().enumerate() {
+            if has_older && of_intel(&device) {
+                connect_ports(device.address);
+            }
             match open(device, number) {
                 Ok(controller) => running.push((device.address, controller)),
                 Err(reason) => {
@@ -195,6 +207,19 @@ impl Search {
     }
 }
 
+/// Has the chipsets of Intel's 7 to 9 series (and C600) connect all ports that can be at either to the xHCI controller: firmware may have left
+/// them, and the stick, at the older controllers beside it. Where there are no such registers, nothing comes of it.
+///
+/// Source: Intel 8 Series/C220 PCH datasheet, 17.1.32 to 17.1.35: masks of what can be switched, and what is.
+fn connect_ports(address: PciAddress) {
+    const USB_2: (u16, u16) = (0xD4, 0xD0);
+    const USB_3: (u16, u16) = (0xDC, 0xD8);
+    let registers = OwnRegisters::of(address);
+    for (mask, switch) in [USB_3, USB_2] {
+        registers.write16(switch, registers.read16(mask));
+    }
+}
+
 /// Takes a controller from firmware and lets it run for us.
 fn open(device: &PciDevice, number: usize) -> Result<Controller<Registers>, String> {
     let function = device.function(&PciConfig);
@@ -208,8 +233,10 @@ fn open(device: &PciDevice, number: usize) -> Result<Controller<Registers>, Stri
     let window = machine::device_registers(address, octets).ok_or("its registers cannot be mapped")?;
     let root = bus::tags().ok_or("there is no DMA")?;
     let stopped = Stopped::take(Registers { window }).map_err(|error| error.to_string())?;
-    if !stopped.was_given_up() {
-        log::warn!("usb: {device}: firmware did not give it up; it was taken");
+    match stopped.firmware() {
+        Firmware::Absent => {}
+        Firmware::GaveUp => log::info!("usb: {device}: taken from firmware; a USB keyboard works no more"),
+        Firmware::Silent => log::warn!("usb: {device}: firmware did not give it up and was not waited for any longer"),
     }
     bus::master_on(device).map_err(|error| error.to_string())?;
     stopped.run(root, &format!("xhci{number}")).map_err(|error| error.to_string())

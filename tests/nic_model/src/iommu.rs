@@ -117,7 +117,7 @@ impl Iommu {
     }
 
     /// The device reads memory. `None`, and a violation, if it may not.
-    pub(crate) fn read(&self, addr: u64, len: usize) -> Option<Vec<u8>> {
+    pub fn read(&self, addr: u64, len: usize) -> Option<Vec<u8>> {
         self.access(addr, len, false, |ptr| {
             let mut octets = vec![0; len];
             // SAFETY: the window is open, so a map or a `DmaMem` owns `len` octets there and lends them to the device;
@@ -128,7 +128,7 @@ impl Iommu {
     }
 
     /// The device writes memory.
-    pub(crate) fn write(&self, addr: u64, octets: &[u8]) -> Option<()> {
+    pub fn write(&self, addr: u64, octets: &[u8]) -> Option<()> {
         self.access(addr, octets.len(), true, |ptr| {
             // SAFETY: as in `read`, and the window is open for writing.
             unsafe { std::ptr::copy_nonoverlapping(octets.as_ptr(), ptr, octets.len()) };
@@ -178,7 +178,9 @@ unsafe impl DmaPlatform for Iommu {
             Some(left) => *left -= 1,
             None => {}
         }
-        let request = Layout::from_size_align(layout.size, layout.align).map_err(|_| DmaError::NoMemory)?;
+        // Aligned to its own size, no piece crosses a boundary that it is not longer than.
+        let align = if layout.boundary == 0 { layout.align } else { layout.align.max(layout.size.next_power_of_two()) };
+        let request = Layout::from_size_align(layout.size, align).map_err(|_| DmaError::NoMemory)?;
         // SAFETY: a `DmaLayout` has a size of at least 1.
         let ptr = NonNull::new(unsafe { std::alloc::alloc_zeroed(request) }).ok_or(DmaError::NoMemory)?;
         let phys = ptr.as_ptr().expose_provenance() as u64 + PHYSICAL_OFFSET;
