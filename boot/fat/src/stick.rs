@@ -16,7 +16,7 @@ pub const CONFIGURATION: &str = "Cfg.txt";
 /// The file that the self-test's result is written to.
 pub const RESULT: &str = "SELFTEST.TXT";
 /// Its octets, however long the result is.
-pub const RESULT_OCTETS: usize = 64 * 1024;
+pub const RESULT_OCTETS: usize = 128 * 1024;
 
 /// How the file begins, by which it is recognised before it is overwritten.
 const HEAD: &str = "Sluice self-test: ";

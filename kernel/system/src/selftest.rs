@@ -3,8 +3,8 @@
 //! Switched on by `kern.selftest` in the configuration. Each card is looped back before it is attached; the rest is asked by a
 //! thread of its own once everything runs: processors, their timers and interrupts to each other, the clock against another
 //! clock, memory, and the interrupt of each vector of each card. Every answer is a line of the log, on screen and serial
-//! line, and `show selftest` says them again; in the end all of them go to the [stick] that the machine was booted from. The router
-//! works meanwhile.
+//! line, and `show selftest` says them again; in the end all of them, and the log, go to the [stick] that the machine was
+//! booted from. The router works meanwhile.
 //!
 //! [stick]: crate::stick
 //!
@@ -17,6 +17,7 @@ use core::{
     time::Duration,
 };
 
+use cli::View;
 use ksync::{SpinLock, cpu::CpuId, time::Instant};
 use machine::{
     cpu,
@@ -35,6 +36,7 @@ use crate::{
     services,
     stick::Search,
     threads::{self, Class},
+    views,
 };
 
 const MIB: usize = 1 << 20;
@@ -120,12 +122,15 @@ pub(crate) fn start(wires: &Wires, devices: &[PciDevice]) {
     }
 }
 
-/// Leaves what was said on the stick, in a thread that a shutdown waits for: it does DMA. Not a check of its own: a machine that was booted
+/// Leaves what was said on the stick, and behind it the whole log, in a thread that a shutdown waits for: it does DMA. Not a check of its own: a machine that was booted
 /// from something else is none the worse.
 fn leave(search: Search) {
-    let lines = LINES.lock().join("\n");
+    let mut text = LINES.lock().join("\n");
+    text += "\n\nEverything that was said since the start:\n\n";
+    // What can be written to a String is written.
+    let _ = views::show(View::Log, &mut text);
     let body = move || {
-        let (is_good, line) = match search.leave(&lines) {
+        let (is_good, line) = match search.leave(&text) {
             Ok(place) => (true, format!("result written to {} of the stick ({place})", fat::stick::RESULT)),
             Err(reason) => (false, format!("result not written to a stick: {reason}")),
         };

@@ -95,6 +95,7 @@ fn is_written(name: &str, machine: Machine) -> Result<()> {
     ensure!(result.starts_with("Sluice self-test: result\r\n"), "{result}");
     let lines: Vec<&str> = result.lines().filter(|line| line.starts_with("selftest: ")).collect();
     ensure!(lines == said, "the file has\n{lines:#?}\nand the serial line had\n{said:#?}");
+    ensure!(result.lines().any(|line| line.ends_with("] serial console")), "the log is not there:\n{result}");
     ensure!(!result.contains("old and long"), "the old result is not gone:\n{result}");
     ensure!(second.content()? == other, "the other stick was written to");
     Ok(())
