@@ -25,11 +25,15 @@ const CONTROL_MILLIS: u32 = 5000;
 /// Octets of a configuration, at most; a stick has 44.
 const MOST_CONFIGURATION: usize = 1024;
 
+/// The class of hubs.
+const HUB: u8 = 9;
+
 /// Speeds as a port and a slot context number them.
 pub(crate) mod speed {
     pub(crate) const FULL: u32 = 1;
     pub(crate) const LOW: u32 = 2;
     pub(crate) const HIGH: u32 = 3;
+    pub(crate) const SUPER: u32 = 4;
 }
 
 /// The control endpoint's index.
@@ -79,6 +83,18 @@ pub(crate) struct Place {
     pub(crate) port: u8,
     pub(crate) speed: u32,
     pub(crate) slot_type: u32,
+    /// The hub's port, from 1, if it is behind one; 0 if not.
+    pub(crate) behind: u8,
+    /// The slot of the hub that translates for a device slower than itself.
+    pub(crate) translator: Option<u8>,
+}
+
+/// What the controller has to know of a hub.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HubContext {
+    pub(crate) ports: u8,
+    /// How long its translator thinks: 0 to 3.
+    pub(crate) think_time: u8,
 }
 
 /// A device that has an address.
@@ -94,6 +110,11 @@ pub(crate) struct Device {
     bulk_out: Producer,
     buffer: DmaMem,
     pub(crate) storage: Option<MassStorage>,
+    /// What kind it is, and what it is to be set to.
+    class: u8,
+    configuration: u8,
+    /// What the controller has to know of a hub.
+    hub: Option<HubContext>,
     /// A transfer is perhaps still under way: nothing more is asked of it.
     lost: bool,
 }
@@ -112,9 +133,28 @@ impl Device {
         }
     }
 
-    /// The slot context, with `entries` contexts in use.
+    /// The slot context, with `entries` contexts in use (6.2.2).
     fn slot_context(&self, entries: u8) -> [u32; 4] {
-        [u32::from(entries) << 27 | self.place.speed << 20, u32::from(self.place.port) << 16, 0, 0]
+        let Place { port, speed, behind, translator, .. } = self.place;
+        let mut words = [u32::from(entries) << 27 | speed << 20 | u32::from(behind), u32::from(port) << 16, 0, 0];
+        if let Some(slot) = translator {
+            words[2] = u32::from(slot) | u32::from(behind) << 8;
+        }
+        if let Some(HubContext { ports, think_time }) = self.hub {
+            words[0] |= 1 << 26;
+            words[1] |= u32::from(ports) << 24;
+            words[2] |= u32::from(think_time) << 16;
+        }
+        words
+    }
+
+    /// Says whether it is a hub.
+    pub(crate) fn is_hub(&self) -> bool {
+        self.class == HUB
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.place
     }
 
     /// Writes an input context: which of the device's contexts go, which come, and these.
@@ -161,7 +201,22 @@ impl<H: Host> Controller<H> {
         let [control, bulk_in, bulk_out] = [control, bulk_in, bulk_out].map(Producer::new);
         self.set_context(slot, &contexts);
         let (storage, lost) = (None, false);
-        let device = Device { slot, place, contexts, input, control, bulk_in, bulk_out, buffer, storage, lost };
+        let (class, configuration, hub) = (0, 0, None);
+        let device = Device {
+            slot,
+            place,
+            contexts,
+            input,
+            control,
+            bulk_in,
+            bulk_out,
+            buffer,
+            storage,
+            class,
+            configuration,
+            hub,
+            lost,
+        };
         self.devices.push(device);
         let number = self.devices.len() - 1;
         match self.set_up(number) {
@@ -208,9 +263,10 @@ impl<H: Host> Controller<H> {
         const CONFIGURATION: u8 = 2;
         let mut head = [0; 8];
         self.control_in(number, Request::descriptor(DEVICE), &mut head)?;
-        let [_, DEVICE, _, _, _, _, _, packet] = head else { return Err(Error::BadDescriptor) };
+        let [_, DEVICE, _, _, class, _, _, packet] = head else { return Err(Error::BadDescriptor) };
         let octets = self.capabilities.context;
         let device = self.device(number)?;
+        device.class = class;
         // At full speed the control endpoint's packets have 8 to 64 octets, and only the device knows.
         if device.place.speed == speed::FULL && packet != 8 {
             if !matches!(packet, 16 | 32 | 64) {
@@ -227,7 +283,9 @@ impl<H: Host> Controller<H> {
         let mut whole = [0; MOST_CONFIGURATION];
         let whole = whole.get_mut(..total).ok_or(Error::BadDescriptor)?;
         let came = self.control_in(number, Request::descriptor(CONFIGURATION), whole)?;
-        self.device(number)?.storage = whole.get(..came).and_then(descriptor::mass_storage);
+        let device = self.device(number)?;
+        device.storage = whole.get(..came).and_then(descriptor::mass_storage);
+        device.configuration = head[5];
         Ok(())
     }
 
@@ -235,6 +293,23 @@ impl<H: Host> Controller<H> {
         let Some(storage) = self.device(number)?.storage else { return Ok(()) };
         self.configure_endpoints(number, &[storage.bulk_in, storage.bulk_out], false)?;
         self.control_none(number, Request::set_configuration(storage.configuration))
+    }
+
+    /// Puts a hub to work, and tells the controller what it is.
+    pub(crate) fn configure_hub(&mut self, number: usize, hub: HubContext) -> Result<(), Error> {
+        let octets = self.capabilities.context;
+        let device = self.usable(number)?;
+        device.hub = Some(hub);
+        let slot = with_length(device.slot_context(1));
+        device.write_input(octets, 0, 1, &[(0, slot)]);
+        let command = Trb::configure_endpoint(device.slot, device.input.bus_addr().as_u64());
+        self.command(command).map(drop)
+    }
+
+    /// Sets a hub's configuration.
+    pub(crate) fn choose_configuration(&mut self, number: usize) -> Result<(), Error> {
+        let configuration = self.device(number)?.configuration;
+        self.control_none(number, Request::set_configuration(configuration))
     }
 
     /// Tells the controller of endpoints, in place of what it knew of them.

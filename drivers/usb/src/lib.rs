@@ -26,6 +26,7 @@ mod descriptor;
 mod device;
 mod error;
 mod host;
+mod hub;
 mod memory;
 mod port;
 mod regs;

@@ -23,8 +23,10 @@ const RECOVERY_MICROS: u32 = 50_000;
 /// What is at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The port, from 1.
+    /// The controller's port, from 1.
     pub port: u8,
+    /// The port of the hub that is there, from 1, if the device is behind one; 0 if not.
+    pub behind: u8,
     /// What was made of it.
     pub outcome: Result<Role, Error>,
 }
@@ -34,8 +36,15 @@ pub struct Found {
 pub enum Role {
     /// Mass storage by bulk transfers; with this number it is [opened](Controller::storage).
     Storage(usize),
+    /// A hub; what is behind it is [found](Found) as well, if it is no further hub.
+    Hub(usize),
     /// Anything else.
     Other,
+}
+
+/// Says whether an error ends the search everywhere.
+pub(crate) fn is_final(error: Error) -> bool {
+    matches!(error, Error::Gone | Error::ControllerFailed | Error::ControllerTimeout(_) | Error::Cancelled)
 }
 
 impl<H: Host> Controller<H> {
@@ -59,12 +68,13 @@ impl<H: Host> Controller<H> {
                 }
             }
             match outcome {
-                Err(
-                    error @ (Error::Gone | Error::ControllerFailed | Error::ControllerTimeout(_) | Error::Cancelled),
-                ) => {
-                    return Err(error);
-                }
-                outcome => found.push(Found { port, outcome }),
+                Err(error) if is_final(error) => return Err(error),
+                Ok(Role::Hub(number)) => match self.scan_hub(number, &mut found) {
+                    Err(error) if is_final(error) => return Err(error),
+                    Err(error) => found.push(Found { port, behind: 0, outcome: Err(error) }),
+                    Ok(()) => {}
+                },
+                outcome => found.push(Found { port, behind: 0, outcome }),
             }
         }
         Ok(found)
@@ -73,9 +83,15 @@ impl<H: Host> Controller<H> {
     /// Resets a port and sets up what is there.
     fn bring_up(&mut self, port: u8, again: bool) -> Result<Role, Error> {
         let place = self.enable(port, again)?;
-        let number = self.attach(place)?;
-        let is_storage = self.devices.get(number).is_some_and(|device| device.storage.is_some());
-        Ok(if is_storage { Role::Storage(number) } else { Role::Other })
+        self.attach(place).map(|number| self.role(number))
+    }
+
+    pub(crate) fn role(&self, number: usize) -> Role {
+        match self.devices.get(number) {
+            Some(device) if device.storage.is_some() => Role::Storage(number),
+            Some(device) if device.is_hub() => Role::Hub(number),
+            _ => Role::Other,
+        }
     }
 
     const fn port_register(port: u8) -> usize {
@@ -133,7 +149,7 @@ impl<H: Host> Controller<H> {
             return Err(Error::Port);
         }
         self.host.pause(RECOVERY_MICROS);
-        Ok(Place { port, speed: portsc::speed(status), slot_type: protocol.slot_type })
+        Ok(Place { port, speed: portsc::speed(status), slot_type: protocol.slot_type, behind: 0, translator: None })
     }
 
     fn reset_port(&self, port: u8, begin: u32, ended: u32) -> Result<(), Error> {

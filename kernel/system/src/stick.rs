@@ -128,9 +128,12 @@ impl Search {
                 }
             };
             for device in found {
-                let at = format!("{address} port {}", device.port);
+                let at = match device.behind {
+                    0 => format!("{address} port {}", device.port),
+                    behind => format!("{address} port {}.{behind}", device.port),
+                };
                 match device.outcome {
-                    Ok(Role::Other) => {}
+                    Ok(Role::Other | Role::Hub(_)) => {}
                     Ok(Role::Storage(storage)) => {
                         let units = self.units(controller, storage, &at, &mut |unit, name, place| {
                             candidates.push(Candidate { controller: number, device: storage, unit, name, place });

@@ -31,7 +31,7 @@ fn assert_clean(xhci: &Xhci, root: &DmaTag) {
 
 fn storage(found: &[Found]) -> usize {
     match found {
-        [Found { port: 2, outcome: Ok(Role::Storage(number)) }] => *number,
+        [Found { port: 2, behind: 0, outcome: Ok(Role::Storage(number)) }] => *number,
         other => panic!("one stick: {other:?}"),
     }
 }
@@ -124,7 +124,7 @@ fn what_fails_at_one_port_is_said_there() {
         xhci.fault.set(fault);
         let root = root(&xhci);
         let mut controller = run(&xhci, &root).unwrap();
-        assert_eq!(controller.scan().unwrap(), [Found { port: 2, outcome: Err(error) }], "{fault:?}");
+        assert_eq!(controller.scan().unwrap(), [Found { port: 2, behind: 0, outcome: Err(error) }], "{fault:?}");
         controller.stop().unwrap();
         assert_clean(&xhci, &root);
     }

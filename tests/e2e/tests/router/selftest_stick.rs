@@ -128,6 +128,20 @@ fn of_two_sticks_that_are_alike_neither_is_written_to() -> Result<()> {
     Ok(())
 }
 
+/// The twin is behind a hub, and found there.
+#[test]
+fn a_stick_behind_a_hub_is_looked_at_too() -> Result<()> {
+    let config = config("this");
+    let image = made(Firmware::Bios, &config)?;
+    let (stick, twin) = (Own::new("self-near", &image)?, Own::new("self-far", &image)?);
+    let hub = ["-device", "usb-hub,bus=usb.0,port=3"].map(String::from);
+    let behind = second_stick(&twin.0).into_iter().map(|word| word.replace("usb-storage,", "usb-storage,port=3.2,"));
+    let (_, of_stick) = run(machine(hub.into_iter().chain(behind).collect()), &stick, &config)?;
+    ensure!(of_stick.contains(".2 are alike, one of them was booted from"), "{of_stick}");
+    ensure!(stick.content()? == image && twin.content()? == image, "a stick was written to");
+    Ok(())
+}
+
 #[test]
 fn a_stick_without_the_file_is_left_as_it_is() -> Result<()> {
     let config = config("this");
