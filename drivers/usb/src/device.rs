@@ -1,4 +1,4 @@
-//! A device at a port: its slot, its contexts, its three endpoints, and transfers on them: [`Device`].
+//! A device at a port: its slot, its contexts, its three endpoints, what it is: [`Device`].
 //!
 //! Source: xHCI 1.2, 4.3 (initialisation), 4.5 and 6.2 (contexts), 4.6.8 (a halted endpoint); USB 2.0, 9.4 (requests).
 
@@ -11,17 +11,13 @@ use crate::{
     Controller, Error, Host,
     controller::words,
     descriptor::{self, Bulk, MassStorage},
-    memory::{load, store, store_words},
+    memory::store_words,
     ring::{PAGE, Producer},
-    trb::{Toward, Trb, code, kind},
+    trb::Trb,
 };
 
 /// Octets of one transfer, at most: what a block of a ring can describe without crossing 64 KiB, halved.
 pub(crate) const MOST: usize = 32 * 1024;
-/// How long a transfer may take. Writing to a bad stick takes seconds.
-const TRANSFER_MILLIS: u32 = 10_000;
-/// The same for a request on the control endpoint (USB 2.0, 9.2.6.4, has 5 s at most, and half a second for each piece of data).
-const CONTROL_MILLIS: u32 = 5000;
 /// Octets of a configuration, at most; a stick has 44.
 const MOST_CONFIGURATION: usize = 1024;
 
@@ -37,7 +33,7 @@ pub(crate) mod speed {
 }
 
 /// The control endpoint's index.
-const CONTROL: u8 = 1;
+pub(crate) const CONTROL: u8 = 1;
 /// Types of endpoints in a context.
 const BULK_OUT: u32 = 2;
 const CONTROL_TYPE: u32 = 4;
@@ -65,11 +61,11 @@ impl Request {
         Self { kind: 0x00, request: 9, value: number as u16, index: 0 }
     }
 
-    const fn clear_halt(address: u8) -> Self {
+    pub(crate) const fn clear_halt(address: u8) -> Self {
         Self { kind: 0x02, request: 1, value: 0, index: address as u16 }
     }
 
-    fn octets(self, length: usize) -> u64 {
+    pub(crate) fn octets(self, length: usize) -> u64 {
         let [value, index] = [self.value, self.index].map(u64::from);
         let length = u64::try_from(length & 0xFFFF).unwrap_or(0);
         u64::from(self.kind) | u64::from(self.request) << 8 | value << 16 | index << 32 | length << 48
@@ -105,10 +101,10 @@ pub(crate) struct Device {
     /// The controller's, and what it is told.
     contexts: DmaMem,
     input: DmaMem,
-    control: Producer,
+    pub(crate) control: Producer,
     bulk_in: Producer,
     bulk_out: Producer,
-    buffer: DmaMem,
+    pub(crate) buffer: DmaMem,
     pub(crate) storage: Option<MassStorage>,
     /// What kind it is, and what it is to be set to.
     class: u8,
@@ -116,7 +112,7 @@ pub(crate) struct Device {
     /// What the controller has to know of a hub.
     hub: Option<HubContext>,
     /// A transfer is perhaps still under way: nothing more is asked of it.
-    lost: bool,
+    pub(crate) lost: bool,
 }
 
 impl Device {
@@ -125,7 +121,7 @@ impl Device {
         rings.into_iter().chain([self.contexts, self.input, self.buffer])
     }
 
-    fn ring(&mut self, endpoint: u8) -> &mut Producer {
+    pub(crate) fn ring(&mut self, endpoint: u8) -> &mut Producer {
         match endpoint {
             CONTROL => &mut self.control,
             in_ if in_ & 1 == 1 => &mut self.bulk_in,
@@ -180,7 +176,7 @@ fn endpoint_context(kind: u32, packet: u16, burst: u8, dequeue: u64, average: u3
 }
 
 /// The index of an endpoint's context and doorbell.
-const fn index(bulk: &Bulk) -> u8 {
+pub(crate) const fn index(bulk: &Bulk) -> u8 {
     bulk.number * 2 + bulk.toward_host as u8
 }
 
@@ -236,7 +232,7 @@ impl<H: Host> Controller<H> {
         self.configure(number)
     }
 
-    fn device(&mut self, number: usize) -> Result<&mut Device, Error> {
+    pub(crate) fn device(&mut self, number: usize) -> Result<&mut Device, Error> {
         self.devices.get_mut(number).ok_or(Error::OutOfRange)
     }
 
@@ -313,7 +309,7 @@ impl<H: Host> Controller<H> {
     }
 
     /// Tells the controller of endpoints, in place of what it knew of them.
-    fn configure_endpoints(&mut self, number: usize, endpoints: &[Bulk], again: bool) -> Result<(), Error> {
+    pub(crate) fn configure_endpoints(&mut self, number: usize, endpoints: &[Bulk], again: bool) -> Result<(), Error> {
         let octets = self.capabilities.context;
         let device = self.usable(number)?;
         let storage = device.storage.ok_or(Error::BadDescriptor)?;
@@ -330,134 +326,5 @@ impl<H: Host> Controller<H> {
         device.write_input(octets, if again { flags } else { 0 }, 1 | flags, &contexts);
         let command = Trb::configure_endpoint(device.slot, device.input.bus_addr().as_u64());
         self.command(command).map(drop)
-    }
-
-    /// A request without data.
-    pub(crate) fn control_none(&mut self, number: usize, request: Request) -> Result<(), Error> {
-        self.control(number, request, 0).map(drop)
-    }
-
-    /// A request that fetches data; returns how many octets came.
-    pub(crate) fn control_in(&mut self, number: usize, request: Request, into: &mut [u8]) -> Result<usize, Error> {
-        let came = self.control(number, request, into.len())?;
-        load(&self.device(number)?.buffer, into);
-        Ok(came.min(into.len()))
-    }
-
-    fn control(&mut self, number: usize, request: Request, octets: usize) -> Result<usize, Error> {
-        let length = u32::try_from(octets).ok().filter(|_| octets <= MOST).ok_or(Error::OutOfRange)?;
-        let device = self.usable(number)?;
-        let buffer = device.buffer.bus_addr().as_u64();
-        let data = (length > 0).then_some(Toward::Host);
-        let ring = &mut device.control;
-        ring.push(Trb::setup(request.octets(octets), data));
-        let data = data.map(|toward| ring.push(Trb::data(buffer, length, toward)));
-        let last = ring.push(Trb::status(if data.is_some() { Toward::Device } else { Toward::Host }));
-        self.ring_for(number, CONTROL)?;
-        let mut came = length;
-        loop {
-            let event = self.transfer_event(number, CONTROL)?;
-            match event.code() {
-                code::SHORT_PACKET if Some(event.parameter()) == data => came = length - event.residue().min(length),
-                code::SUCCESS | code::SHORT_PACKET if event.parameter() == last => return Ok(came as usize),
-                // Of the data, that it came; the end of the request is still to be heard of.
-                code::SUCCESS => {}
-                other => return Err(self.failed(number, CONTROL, other)),
-            }
-        }
-    }
-
-    /// Sends octets to the device.
-    pub(crate) fn bulk_out(&mut self, number: usize, octets: &[u8]) -> Result<(), Error> {
-        let device = self.usable(number)?;
-        store(&device.buffer, octets);
-        let endpoint = index(&device.storage.ok_or(Error::BadDescriptor)?.bulk_out);
-        let went = self.bulk(number, endpoint, octets.len())?;
-        if went == octets.len() { Ok(()) } else { Err(Error::ShortTransfer) }
-    }
-
-    /// Fetches octets from the device; returns how many came.
-    pub(crate) fn bulk_in(&mut self, number: usize, into: &mut [u8]) -> Result<usize, Error> {
-        let endpoint = index(&self.usable(number)?.storage.ok_or(Error::BadDescriptor)?.bulk_in);
-        let came = self.bulk(number, endpoint, into.len())?;
-        load(&self.device(number)?.buffer, into);
-        Ok(came.min(into.len()))
-    }
-
-    fn bulk(&mut self, number: usize, endpoint: u8, octets: usize) -> Result<usize, Error> {
-        let length = u32::try_from(octets).ok().filter(|_| octets <= MOST).ok_or(Error::OutOfRange)?;
-        let device = self.usable(number)?;
-        let buffer = device.buffer.bus_addr().as_u64();
-        let address = device.ring(endpoint).push(Trb::normal(buffer, length));
-        self.ring_for(number, endpoint)?;
-        loop {
-            let event = self.transfer_event(number, endpoint)?;
-            match event.code() {
-                code::SUCCESS | code::SHORT_PACKET if event.parameter() == address => {
-                    return Ok((length - event.residue().min(length)) as usize);
-                }
-                // Of an earlier one, which was given up.
-                code::SUCCESS | code::SHORT_PACKET => {}
-                other => return Err(self.failed(number, endpoint, other)),
-            }
-        }
-    }
-
-    /// The device, if nothing is under way there any more.
-    fn usable(&mut self, number: usize) -> Result<&mut Device, Error> {
-        let device = self.device(number)?;
-        if device.lost { Err(Error::TransferTimeout) } else { Ok(device) }
-    }
-
-    fn ring_for(&mut self, number: usize, endpoint: u8) -> Result<(), Error> {
-        let slot = self.device(number)?.slot;
-        self.ring_doorbell(slot, endpoint);
-        Ok(())
-    }
-
-    /// Waits for an event of an endpoint. None in time, and the device is lost: what it may still do to its buffer is nobody's
-    /// business any more, and the buffer is not reused.
-    fn transfer_event(&mut self, number: usize, endpoint: u8) -> Result<Trb, Error> {
-        let slot = self.device(number)?.slot;
-        let is_its =
-            |event: &Trb| event.kind() == kind::TRANSFER_EVENT && event.slot() == slot && event.endpoint() == endpoint;
-        let millis = if endpoint == CONTROL { CONTROL_MILLIS } else { TRANSFER_MILLIS };
-        let answer = self.wait_event(millis, is_its);
-        if let Ok(Some(event)) = answer {
-            return Ok(event);
-        }
-        self.device(number)?.lost = true;
-        Err(answer.err().unwrap_or(Error::TransferTimeout))
-    }
-
-    /// Makes a halted endpoint of ours ready again (the device's own halt is [another matter](Self::clear_halt)).
-    fn failed(&mut self, number: usize, endpoint: u8, how: u8) -> Error {
-        let revived = self.revive(number, endpoint);
-        match (how, revived) {
-            (_, Err(error)) => {
-                if let Ok(device) = self.device(number) {
-                    device.lost = true;
-                }
-                error
-            }
-            (code::STALL, Ok(())) => Error::Stalled,
-            (other, Ok(())) => Error::Transfer(other),
-        }
-    }
-
-    fn revive(&mut self, number: usize, endpoint: u8) -> Result<(), Error> {
-        let device = self.device(number)?;
-        let (slot, dequeue) = (device.slot, device.ring(endpoint).dequeue_pointer());
-        self.command(Trb::reset_endpoint(slot, endpoint))?;
-        self.command(Trb::set_dequeue(slot, endpoint, dequeue)).map(drop)
-    }
-
-    /// Ends the halt of an endpoint at the device, which makes it count packets anew, and has the controller do the same: the endpoint
-    /// is taken out of the configuration and put back (4.6.6).
-    pub(crate) fn clear_halt(&mut self, number: usize, toward_host: bool) -> Result<(), Error> {
-        let storage = self.device(number)?.storage.ok_or(Error::BadDescriptor)?;
-        let bulk = if toward_host { storage.bulk_in } else { storage.bulk_out };
-        self.control_none(number, Request::clear_halt(bulk.number | u8::from(toward_host) << 7))?;
-        self.configure_endpoints(number, &[bulk], true)
     }
 }

@@ -33,6 +33,7 @@ mod regs;
 mod ring;
 mod scsi;
 mod storage;
+mod transfer;
 mod trb;
 
 pub use bulk_only::Pipes;

@@ -31,7 +31,7 @@ fn assert_clean(xhci: &Xhci, root: &DmaTag) {
 
 fn storage(found: &[Found]) -> usize {
     match found {
-        [Found { port: 2, behind: 0, outcome: Ok(Role::Storage(number)) }] => *number,
+        [Found { port: 2, behind: 0 | 3, outcome: Ok(Role::Storage(number)) }] => *number,
         other => panic!("one stick: {other:?}"),
     }
 }
@@ -69,6 +69,24 @@ fn a_stick_is_read_and_written_through_every_kind_of_controller_and_port() {
     whole_way(Build { wide_contexts: true, scratchpads: 3, running: true, ..PLAIN });
     whole_way(Build { usb3: false, ..PLAIN });
     whole_way(Build { usb3: false, full_speed: true, scratchpads: 31, ..PLAIN });
+}
+
+#[test]
+fn a_stick_behind_a_hub_is_read_and_written_at_every_speed() {
+    whole_way(Build { hub: true, ..PLAIN });
+    whole_way(Build { hub: true, usb3: false, wide_contexts: true, ..PLAIN });
+    whole_way(Build { hub: true, usb3: false, full_speed: true, ..PLAIN });
+}
+
+#[test]
+fn what_fails_behind_a_hub_is_said_there() {
+    let xhci = Xhci::new(Build { hub: true, ..PLAIN }, Stick::new(8));
+    xhci.fault.set(Fault::PortReset);
+    let root = root(&xhci);
+    let mut controller = run(&xhci, &root).unwrap();
+    assert_eq!(controller.scan().unwrap(), [Found { port: 2, behind: 3, outcome: Err(Error::Port) }]);
+    controller.stop().unwrap();
+    assert_clean(&xhci, &root);
 }
 
 #[test]

@@ -171,3 +171,25 @@ fn a_machine_booted_from_another_disk_says_so() -> Result<()> {
     ensure!(disk.content()? == image && second.content()? == other, "a disk was written to");
     Ok(())
 }
+
+/// A shutdown that begins while controllers and sticks are at work waits for them; whatever became of the result, the file says it.
+#[test]
+fn a_shutdown_in_the_middle_of_it_is_in_order_and_leaves_the_volume_whole() -> Result<()> {
+    let config = config("this");
+    let image = made(Firmware::Bios, &config)?;
+    let stick = Own::new("self-midway", &image)?;
+    let plan = Plan {
+        machine: machine(Vec::new()),
+        image: Some(stick.0.clone()),
+        config: Some(config.clone()),
+        ..Bench::of(1)
+    };
+    let mut bench = plan.boot()?;
+    bench.router.guest().wait_for("selftest: over: ", PATIENCE)?;
+    bench.router.power_off()?;
+    ensure!(stick.result()?.starts_with("Sluice self-test: "), "{}", stick.result()?);
+    let mut after = stick.content()?;
+    let volume = Volume::open(&mut after)?;
+    ensure!(volume.read(stick::CONFIGURATION)? == config.as_bytes(), "the configuration was changed");
+    Ok(())
+}
