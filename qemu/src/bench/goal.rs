@@ -211,8 +211,10 @@ fn add_latency(goals: &mut Vec<Goal>, records: &[Record]) {
             goals.push(Goal::at_most(format!("one frame in flight, p50 in us, {case}"), p50, 80.0));
         }
         for (figure, name) in [("p50_us", "p50"), ("p99_us", "p99")] {
-            if let Some(ratio) = ratio(find(SLUICE, "half"), find(LINUX, "half"), figure) {
-                goals.push(Goal::at_most(format!("half load, {name} / {LINUX}'s, {case}"), ratio, 0.5));
+            for (load, title) in [("half", "half load"), ("same", "half of the slowest's load")] {
+                if let Some(ratio) = ratio(find(SLUICE, load), find(LINUX, load), figure) {
+                    goals.push(Goal::at_most(format!("{title}, {name} / {LINUX}'s, {case}"), ratio, 0.5));
+                }
             }
         }
     }

@@ -33,6 +33,8 @@ pub struct Options {
     pub rounds: usize,
     /// Numbers of processors of the subjects.
     pub cpus: Vec<u32>,
+    /// Frames a second at which times are measured; none for those that follow from what was measured.
+    pub rates: Vec<f64>,
     /// Dispatch policies of Sluice, besides its default for the comparison with others.
     pub dispatch: Vec<String>,
     /// Frames of each stream that are on their way in a closed loop.

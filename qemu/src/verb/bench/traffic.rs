@@ -61,6 +61,9 @@ pub(super) struct Arguments {
     /// Frames of each direction that are on their way in a closed loop
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=4096))]
     window: u32,
+    /// Frames a second at which latency is measured, instead of half of the rate without loss
+    #[arg(long, value_name = "PPS", value_delimiter = ',', value_parser = rate)]
+    rates: Vec<f64>,
     /// The folder for records, table and plots
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -71,6 +74,13 @@ pub(super) fn frame_size(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|size| (64..=1518).contains(size))
         .ok_or_else(|| "a frame has 64 to 1518 octets".to_owned())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let parsed: Option<f64> = text.parse().ok();
+    parsed
+        .filter(|rate| (1.0..=1e8).contains(rate))
+        .ok_or_else(|| "a rate is 1 to 100,000,000 frames a second".to_owned())
 }
 
 pub(super) fn seconds(text: &str) -> Result<f64, String> {
@@ -90,6 +100,7 @@ pub(super) fn run(what: What, arguments: &Arguments) -> Result<()> {
         duration: Duration::from_secs_f64(arguments.seconds),
         rounds: arguments.rounds.into(),
         cpus: arguments.cpus.clone(),
+        rates: arguments.rates.clone(),
         dispatch: arguments.dispatch.iter().filter(|policy| *policy != "none").cloned().collect(),
         window: arguments.window,
         cards: arguments.cards,
