@@ -189,22 +189,12 @@ impl Cells {
 
     #[inline]
     fn entry_at(&self, place: usize) -> u32 {
-        // ORDERING: acquire pairs with the release of the store that replaces an entry: we see values and groups as they were written.
-        self.entries.get(place).map_or(0, |entry| entry.load(Ordering::Acquire))
+        entry_in(&self.entries, place)
     }
 
-    /// Returns the value of the slot of `address` in the block of `entry`; the slot is in bits 8 to 11.
     #[inline]
     fn value(&self, entry: u32, address: u32) -> Leaf {
-        let rank = RANKS[(entry >> BASE_BITS) as usize] >> ((address >> 6) & 0x3c) & 15;
-        self.value_at(u64::from(entry & BASE_MASK) + rank)
-    }
-
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "a base has 22 bits")]
-    fn value_at(&self, place: u64) -> Leaf {
-        // ORDERING: relaxed, because values are written before the entry that leads to them is stored.
-        self.values.get(place as usize).map_or(0, |value| value.load(Ordering::Relaxed))
+        value_of(&self.values, entry, address)
     }
 
     #[inline]
@@ -225,7 +215,7 @@ impl Cells {
     /// Returns the first entry of the group that a value leads to.
     pub(crate) fn group(&self, entry: u32, value: Leaf) -> u32 {
         let place = u64::from(entry & BASE_MASK) + u64::from(value & !LONG);
-        u32::from(self.value_at(place)) | u32::from(self.value_at(place + 1)) << 16
+        u32::from(value_in(&self.values, place)) | u32::from(value_in(&self.values, place + 1)) << 16
     }
 
     /// Looks up at most [`WAVE`] addresses, step by step for all, so that the memory works on all at once.
@@ -233,9 +223,9 @@ impl Cells {
     fn wave(&self, destinations: &[Ipv4Addr], indices: &mut [u16]) {
         let mut entries = [0; WAVE];
         self.load_entries(destinations.iter().copied(), &mut entries);
-        let mut seen = 0;
+        let (values, mut seen) = (&*self.values, 0);
         for ((destination, entry), index) in destinations.iter().zip(&entries).zip(indices.iter_mut()) {
-            *index = self.value(*entry, destination.to_bits());
+            *index = value_of(values, *entry, destination.to_bits());
             seen |= *index;
         }
         if seen & LONG != 0 {
@@ -248,9 +238,10 @@ impl Cells {
     fn wave_in<T: Sought>(&self, items: &mut [T]) {
         let mut entries = [0; WAVE];
         self.load_entries(items.iter().map(T::destination), &mut entries);
+        let values = &*self.values;
         for (item, entry) in items.iter_mut().zip(&entries) {
             let address = item.destination().to_bits();
-            let value = self.value(*entry, address);
+            let value = value_of(values, *entry, address);
             item.set_index(if value & LONG == 0 { value } else { self.in_group(*entry, value, address) });
         }
     }
@@ -259,13 +250,14 @@ impl Cells {
     #[inline]
     fn load_entries(&self, destinations: impl Iterator<Item = Ipv4Addr>, entries: &mut [u32; WAVE]) {
         // Asked once for all, not for each.
+        let all = &*self.entries;
         if self.pages.is_empty() {
             for (destination, entry) in destinations.zip(entries) {
-                *entry = self.entry_at((destination.to_bits() >> 12) as usize);
+                *entry = entry_in(all, (destination.to_bits() >> 12) as usize);
             }
         } else {
             for (destination, entry) in destinations.zip(entries) {
-                *entry = self.entry_at(self.place_in_page(destination.to_bits() >> 12) as usize);
+                *entry = entry_in(all, self.place_in_page(destination.to_bits() >> 12) as usize);
             }
         }
     }
@@ -279,6 +271,26 @@ impl Cells {
             }
         }
     }
+}
+
+#[inline]
+fn entry_in(entries: &[TableU32], place: usize) -> u32 {
+    // ORDERING: acquire pairs with the release of the store that replaces an entry: we see values and groups as they were written.
+    entries.get(place).map_or(0, |entry| entry.load(Ordering::Acquire))
+}
+
+/// Returns the value of the slot of `address` in the block of `entry`; the slot is in bits 8 to 11.
+#[inline]
+fn value_of(values: &[TableU16], entry: u32, address: u32) -> Leaf {
+    let rank = RANKS[(entry >> BASE_BITS) as usize] >> ((address >> 6) & 0x3c) & 15;
+    value_in(values, u64::from(entry & BASE_MASK) + rank)
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "a base has 22 bits")]
+fn value_in(values: &[TableU16], place: u64) -> Leaf {
+    // ORDERING: relaxed, because values are written before the entry that leads to them is stored.
+    values.get(place as usize).map_or(0, |value| value.load(Ordering::Relaxed))
 }
 
 impl fmt::Debug for Fib {

@@ -88,29 +88,43 @@ impl DataPath {
     }
 }
 
+/// Forwards a batch in runs, as the router does: plain packets up to the first that is not, which then takes the long way.
 #[inline]
-fn forward_batch(packets: &mut [PacketBuf; BATCH], tables: &Tables) -> usize {
+fn forward_batch(mut packets: &mut [PacketBuf], tables: &Tables) -> usize {
     const PORT: PortAddress = PortAddress::new(OURS);
-    let (mut plains, mut destinations) = ([Plain::NONE; BATCH], [Ipv4Addr::UNSPECIFIED; BATCH]);
-    let mut judged = Judged::new();
-    for ((packet, plain), destination) in packets.iter().zip(&mut plains).zip(&mut destinations) {
-        if let Some(looked) = Plain::of::<false>(packet, PORT, tables, &mut judged) {
-            (*plain, *destination) = (looked, looked.destination);
-        }
-    }
-    let mut hops = [0; BATCH];
-    tables.fib().lookup_batch(&destinations, &mut hops);
+    let mut plains = [Plain::NONE; BATCH];
     let mut sent = 0;
-    for ((packet, plain), hop) in packets.iter_mut().zip(plains).zip(hops) {
-        let adjacency = tables.adjacency(hop);
-        if plain.total_len > 0 && u32::from(plain.total_len) <= adjacency.longest() {
-            adjacency.rewrite(THEIRS).apply(packet, plain);
-            sent += 1;
-        } else {
-            sent += usize::from(matches!(input(packet, IfIndex(0), tables), Verdict::Transmit { .. }));
+    while !packets.is_empty() {
+        let (mut judged, mut run) = (Judged::new(), 0);
+        for (packet, place) in packets.iter().zip(&mut plains) {
+            let Some(plain) = Plain::of::<false>(packet, PORT, tables, &mut judged) else { break };
+            *place = plain;
+            run += 1;
+        }
+        let plains = plains.get_mut(..run).unwrap_or_default();
+        tables.fib().lookup_all(plains);
+        let (first, rest) = packets.split_at_mut(run);
+        for (packet, &mut plain) in first.iter_mut().zip(plains) {
+            let adjacency = tables.adjacency(plain.hop);
+            if u32::from(plain.total_len) <= adjacency.longest() {
+                adjacency.rewrite(THEIRS).apply(packet, plain);
+                sent += 1;
+            } else {
+                sent += the_long_way(packet, tables);
+            }
+        }
+        packets = rest;
+        if let Some((odd, rest)) = core::mem::take(&mut packets).split_first_mut() {
+            sent += the_long_way(odd, tables);
+            packets = rest;
         }
     }
     sent
+}
+
+#[cold]
+fn the_long_way(packet: &mut PacketBuf, tables: &Tables) -> usize {
+    usize::from(matches!(input(packet, IfIndex(0), tables), Verdict::Transmit { .. }))
 }
 
 /// Makes the shortest frame to `destination`.
