@@ -92,7 +92,7 @@ pub(crate) fn covers_within(short: &Bucket, leaves: &[Leaf], prefix: Ipv4Prefix)
     covers.resize(len, cover.unwrap_or(0));
     let last = u16::try_from(first + len - 1).unwrap_or(u16::MAX);
     let mut done = None;
-    for route in short.within(key.bits()..=last).0 {
+    for route in short.from(key.bits()).0.iter().take_while(|route| route.key.bits() <= last) {
         let is_done = done.is_some_and(|done| route.key.same_prefix(done));
         if let Some(leaf) = leaf(route.hop).filter(|_| !is_done && route.key.length() >= prefix.len()) {
             let start = usize::from(route.key.bits()) - first;

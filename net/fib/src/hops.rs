@@ -49,6 +49,11 @@ impl Hops {
         self.list.iter().map(|(next_hop, _)| next_hop)
     }
 
+    /// Returns those with numbers above `leaf`, in order.
+    pub(crate) fn above(&self, leaf: usize) -> impl Iterator<Item = &NextHop> {
+        self.list.get(leaf..).unwrap_or_default().iter().map(|(next_hop, _)| next_hop)
+    }
+
     fn number(&mut self, next_hop: NextHop) -> Result<Leaf, FibError> {
         let leaf = if self.list.len() < MAX_HOPS {
             self.list.try_reserve(1).map_err(|_| FibError::NoMemory)?;

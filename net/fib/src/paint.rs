@@ -28,16 +28,16 @@ impl Painter<'_> {
     /// Makes the entry of block `block` (0 to 15) of `bucket`, where `cover` is the answer of prefixes too short for the bucket.
     pub(crate) fn block(&self, bucket: &Bucket, block: u16, cover: Leaf, space: &mut Space) -> Result<u32, NoSpace> {
         let first = block << 12;
-        let (inside, before) = bucket.within(first..=first | 0xfff);
+        let (mut rest, before) = bucket.from(first);
         let cover = if before == 0 { cover } else { self.cover(bucket, first, cover) };
-        if inside.is_empty() {
+        let is_inside = |route: &&Packed| route.key.bits() >> 12 == block;
+        if rest.first().filter(is_inside).is_none() {
             return Ok(u32::from(cover));
         }
         let mut slots = [cover; SLOTS];
         let mut groups = [0; SLOTS];
         let mut any_group = false;
-        let mut rest = inside;
-        while let Some((route, after)) = rest.split_first() {
+        while let Some((route, after)) = rest.split_first().filter(|(route, _)| is_inside(route)) {
             let slot = usize::from(route.key.bits() >> 8) % SLOTS;
             let leaf = self.leaf(route.hop);
             match route.key.length() {
@@ -70,9 +70,8 @@ impl Painter<'_> {
 
     /// Returns the answer of the longest usable prefix that begins before the block and contains it.
     fn cover(&self, bucket: &Bucket, first: u16, cover: Leaf) -> Leaf {
-        let prefixes = (16..20_u8).rev().map(|length| (first & !(u16::MAX >> (length - 16)), length));
-        let mut covers =
-            prefixes.filter(|&(bits, _)| bits != first).flat_map(|(bits, length)| bucket.of_prefix(bits, length));
+        let lengths = (16..20_u8).rev().filter(|length| first & (u16::MAX >> (length - 16)) != 0);
+        let mut covers = lengths.flat_map(|length| bucket.of_wide_prefix(first, length));
         covers.find_map(|route| Some(self.leaf(route.hop)).filter(|&leaf| leaf != 0)).unwrap_or(cover)
     }
 

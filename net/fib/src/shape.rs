@@ -139,8 +139,10 @@ impl Shaped {
         let mut shaped = Self { shape: 0, values: [slots[0]; SLOTS], len: 1 };
         if starts != 0 {
             // Two pieces apart from each other leave one of these to the rest, unless they leave nothing.
-            let fits =
-                [slots[0], slots[15], slots[7], slots[8]].into_iter().find_map(|cover| pieces(slots, starts, cover));
+            let covers = [slots[0], slots[15], slots[7], slots[8]];
+            // Each piece begins and ends.
+            let may_fit = starts.count_ones() <= 4;
+            let fits = may_fit.then(|| covers.into_iter().find_map(|cover| pieces(slots, starts, cover))).flatten();
             match fits {
                 Some(pieces) => shaped.set_pieces(slots, pieces),
                 None => shaped.set_quarters(slots),

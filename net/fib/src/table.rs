@@ -166,7 +166,7 @@ impl Table {
         if self.renamed != self.rib.hops.renamed {
             return Err(NoSpace);
         }
-        for hop in self.rib.hops.iter().skip(self.leaves.len() - 1) {
+        for hop in self.rib.hops.above(self.leaves.len() - 1) {
             let leaf = Leaf::try_from(self.leaves.len()).map_err(|_| NoSpace)?;
             self.leaves.try_reserve(1).map_err(|_| NoSpace)?;
             self.built.fib.cells.hops.get(usize::from(leaf) - 1).ok_or(NoSpace)?.call_once(|| *hop);
