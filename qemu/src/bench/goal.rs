@@ -258,6 +258,22 @@ mod tests {
     }
 
     #[test]
+    fn latency_is_compared_at_each_ones_load_and_at_the_same() {
+        let times = |subject: &str, load: &str, p99: f64| {
+            let mut record = Record::new("latency", subject).with("frame", 64).with("cpus", 1).with("load", load);
+            record.add("p50_us", 100.0);
+            record.add("p99_us", p99);
+            record
+        };
+        let of_both = |load, ours, theirs| [times(SLUICE, load, ours), times(LINUX, load, theirs)];
+        let records = [of_both("half", 900.0, 1000.0), of_both("same", 400.0, 1000.0)].concat();
+        let goals = all(&records);
+        let p99 = |title: &str| named(&goals, &format!("{title}, p99 / linux-tuned's, 1 CPU")).is_met();
+        assert_eq!((p99("half load"), p99("half of the slowest's load")), (false, true));
+        assert!(!named(&goals, "half of the slowest's load, p50 / linux-tuned's, 1 CPU").is_met());
+    }
+
+    #[test]
     fn an_overload_that_breaks_in_or_is_not_answered_is_seen() {
         let point = |factor: f64, rate: f64, answers: bool| {
             let mut record = Record::new("overload", SLUICE).with("cpus", 1).with("factor", factor);
