@@ -1,6 +1,9 @@
 //! The console's commands, parsed from a line.
 
-use alloc::string::{String, ToString};
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::{fmt, net::Ipv4Addr, str::FromStr};
 
 /// What `help` prints.
@@ -28,6 +31,7 @@ show audit          where every received frame went (also: netstat --audit)
 show version        what this is, and since when it runs
 ping ADDRESS [COUNT]
 route add PREFIX via ADDRESS | route add PREFIX blackhole | route delete PREFIX
+interface add NAME.VLAN ADDRESS/LENGTH... | interface delete NAME.VLAN | interface NAME up|down
 sysctl              all names; sysctl NAME shows one, sysctl NAME=VALUE sets it
 dump [FIRST [LAST]] sends the previous run's crash dump, or lines of it, for `cargo run -- dump`
 reboot | halt | poweroff
@@ -150,6 +154,12 @@ pub enum Command {
     RouteAdd(String, RouteTarget),
     /// Deletes a static route; the prefix is still text.
     RouteDelete(String),
+    /// Adds a VLAN of a port with its addresses, all still text.
+    InterfaceAdd(String, Vec<String>),
+    /// Deletes a VLAN.
+    InterfaceDelete(String),
+    /// Switches an interface on or off.
+    InterfaceSwitch(String, bool),
     /// Enters the debugger.
     Debug,
     /// Sends lines of the previous run's crash dump, the first and the last one included.
@@ -186,6 +196,8 @@ impl fmt::Display for ParseError {
 const SHOW_USAGE: &str = "show interfaces|intr|threads|dma|statistics|ring|arp|route|netisr|memory|run|pcpu|callout|locks|shutdown|watchdog|crash|selftest|log|audit|version";
 const PING_USAGE: &str = "ping ADDRESS [COUNT], COUNT from 1 to 1000";
 const ROUTE_USAGE: &str = "route add PREFIX via ADDRESS | route add PREFIX blackhole | route delete PREFIX";
+const INTERFACE_USAGE: &str =
+    "interface add NAME.VLAN ADDRESS/LENGTH... | interface delete NAME.VLAN | interface NAME up|down";
 const DUMP_USAGE: &str = "dump [FIRST [LAST]], numbers of lines";
 const SYSCTL_USAGE: &str = "sysctl [NAME[=VALUE]]";
 
@@ -234,9 +246,9 @@ impl Command {
     /// [`ParseError`], whose text is meant for the user.
     pub fn parse(line: &str) -> Result<Self, ParseError> {
         let line = line.trim();
-        let mut words = [""; 6];
+        let mut words = [""; 12];
         let mut count = 0;
-        for word in line.split_whitespace().take(6) {
+        for word in line.split_whitespace().take(12) {
             words[count] = word;
             count += 1;
         }
@@ -265,6 +277,15 @@ impl Command {
             ["route", "add", prefix, "blackhole"] => Ok(Self::RouteAdd((*prefix).to_string(), RouteTarget::Blackhole)),
             ["route", "delete" | "del", prefix] => Ok(Self::RouteDelete((*prefix).to_string())),
             ["route", ..] => Err(ParseError::Usage(ROUTE_USAGE)),
+            ["interface", "add", name, addresses @ ..] if !addresses.is_empty() => {
+                let addresses = addresses.iter().map(|address| (*address).to_string()).collect();
+                Ok(Self::InterfaceAdd((*name).to_string(), addresses))
+            }
+            ["interface", "delete" | "del", name] => Ok(Self::InterfaceDelete((*name).to_string())),
+            ["interface" | "ifconfig", name, to @ ("up" | "down")] if *name != "add" => {
+                Ok(Self::InterfaceSwitch((*name).to_string(), *to == "up"))
+            }
+            ["interface" | "ifconfig", ..] => Err(ParseError::Usage(INTERFACE_USAGE)),
             ["debug"] => Ok(Self::Debug),
             ["debug", ..] => Err(ParseError::Usage("debug, without arguments")),
             ["dump", ..] => {
@@ -302,6 +323,11 @@ mod tests {
             Command::parse("route add 10.9.0.0/16 via 10.0.2.9"),
             Ok(Command::RouteAdd("10.9.0.0/16".into(), RouteTarget::Via(Ipv4Addr::new(10, 0, 2, 9))))
         );
+        let add = Command::InterfaceAdd("em0.30".into(), ["10.30.0.1/24", "10.31.0.1/24"].map(String::from).into());
+        assert_eq!(Command::parse("interface add em0.30 10.30.0.1/24 10.31.0.1/24"), Ok(add));
+        assert_eq!(Command::parse("interface delete em0.30"), Ok(Command::InterfaceDelete("em0.30".into())));
+        assert_eq!(Command::parse("interface em0 down"), Ok(Command::InterfaceSwitch("em0".into(), false)));
+        assert_eq!(Command::parse("ifconfig em0 up"), Ok(Command::InterfaceSwitch("em0".into(), true)));
         assert_eq!(Command::parse("poweroff"), Ok(Command::PowerOff));
         assert_eq!(Command::parse("dump"), Ok(Command::Dump(0, u32::MAX)));
         assert_eq!(Command::parse("dump 12"), Ok(Command::Dump(12, u32::MAX)));
@@ -322,6 +348,10 @@ mod tests {
         assert!(error("ping 10.0.0.3 99999999999").starts_with("usage: ping"));
         assert!(error("sysctl a=").starts_with("usage: sysctl"));
         assert!(error("route add 1.2.3.0/24").starts_with("usage: route"));
+        for line in ["interface", "interface add em0.30", "interface add up", "interface em0 sideways", "ifconfig em0"]
+        {
+            assert!(error(line).starts_with("usage: interface add"), "{line}");
+        }
         assert!(error("poweroff now").starts_with("usage:"));
     }
 

@@ -13,7 +13,7 @@ use ksync::rcu::Retired;
 use wire::{Ipv4Cidr, Ipv4Prefix};
 
 use crate::{
-    ApplyError, MAX_INTERFACES, RouterError,
+    ApplyError, MAX_INTERFACES, RouterError, interfaces,
     snapshot::Snapshot,
     sysctl::Settings,
     vlan::{VlanInterface, Vlans},
@@ -27,6 +27,8 @@ pub(crate) struct Port {
     /// The configured limit; the interface's own limit counts as well.
     pub(crate) mtu: u16,
     pub(crate) enabled: bool,
+    /// Whether it is meant to be used, by itself; `None` if it is not configured.
+    pub(crate) meant: Option<bool>,
     /// Whether it could send when last looked at.
     pub(crate) up: bool,
     /// What makes it a VLAN, if it is one.
@@ -44,9 +46,10 @@ pub(crate) struct VlanPort {
 }
 
 impl Port {
-    fn new(interface: Arc<dyn Interface>) -> Self {
+    pub(crate) fn new(interface: Arc<dyn Interface>) -> Self {
         let mtu = interface.mtu();
-        let mut port = Self { interface, addresses: Vec::new(), mtu, enabled: true, up: false, vlan: None };
+        let mut port =
+            Self { interface, addresses: Vec::new(), mtu, enabled: true, meant: None, up: false, vlan: None };
         port.up = port.is_up();
         port
     }
@@ -122,14 +125,13 @@ impl Control {
             let wanted = find(port.interface.name());
             port.addresses = wanted.map(|wanted| wanted.addresses.clone()).unwrap_or_default();
             port.mtu = wanted.map_or(port.interface.mtu(), |wanted| wanted.mtu);
-            // A VLAN goes with its port, if that is configured itself.
-            let is_meant = |wanted: &config::Interface| wanted.up && find(wanted.port()).is_none_or(|port| port.up);
-            port.enabled = wanted.is_some_and(is_meant);
-            port.up = port.is_up();
+            port.meant = wanted.map(|wanted| wanted.up);
             if let Some(vlan) = &mut port.vlan {
                 vlan.configured = wanted.is_some();
             }
         }
+        interfaces::settle(&mut ports);
+        ports.iter_mut().for_each(|port| port.up = port.is_up());
         let mut rib = connected_routes(&ports)?;
         for route in &config.routes {
             let route = static_route(&rib, route.prefix, route.target)?;
@@ -217,7 +219,7 @@ impl Control {
 }
 
 /// Appends an interface; its place is its index.
-fn push(ports: &mut Vec<Port>, port: Port) -> Result<IfIndex, RouterError> {
+pub(crate) fn push(ports: &mut Vec<Port>, port: Port) -> Result<IfIndex, RouterError> {
     let index = u16::try_from(ports.len()).ok().filter(|&index| usize::from(index) < MAX_INTERFACES);
     let index = index.ok_or(RouterError::TooManyInterfaces)?;
     ports.push(port);
@@ -242,21 +244,25 @@ fn add_vlans(ports: &mut Vec<Port>, config: &Config) -> Result<(), RouterError> 
 /// Makes the routes that follow from the interfaces' addresses.
 fn connected_routes(ports: &[Port]) -> Result<Rib, RouterError> {
     let mut rib = Rib::new();
-    for (index, port) in (0_u16..).zip(ports) {
-        for cidr in &port.addresses {
-            let own = Ipv4Prefix::host(cidr.address());
-            rib.insert(Route { prefix: own, source: RouteSource::Local, next_hop: NextHop::local(index) })?;
-            if cidr.len() < 32 {
-                let next_hop = NextHop::connected(index);
-                rib.insert(Route { prefix: cidr.prefix(), source: RouteSource::Connected, next_hop })?;
-            }
-            for broadcast in [cidr.broadcast(), cidr.network()].into_iter().flatten() {
-                let (prefix, next_hop) = (Ipv4Prefix::host(broadcast), NextHop::broadcast(index));
-                rib.insert(Route { prefix, source: RouteSource::Local, next_hop })?;
-            }
-        }
+    for route in (0_u16..).zip(ports).flat_map(|(index, port)| routes_of(index, port)) {
+        rib.insert(route)?;
     }
     Ok(rib)
+}
+
+/// Returns the routes that follow from one interface's addresses.
+pub(crate) fn routes_of(index: u16, port: &Port) -> impl Iterator<Item = Route> {
+    port.addresses.iter().flat_map(move |cidr| {
+        let local =
+            |address, next_hop| Route { prefix: Ipv4Prefix::host(address), source: RouteSource::Local, next_hop };
+        let network = (cidr.len() < 32).then(|| {
+            let next_hop = NextHop::connected(index);
+            Route { prefix: cidr.prefix(), source: RouteSource::Connected, next_hop }
+        });
+        let broadcasts = [cidr.broadcast(), cidr.network()].into_iter().flatten();
+        let broadcasts = broadcasts.map(move |address| local(address, NextHop::broadcast(index)));
+        [Some(local(cidr.address(), NextHop::local(index))), network].into_iter().flatten().chain(broadcasts)
+    })
 }
 
 /// Returns the static route that is asked for, with the interface through which its gateway is reached.

@@ -123,13 +123,18 @@ impl Router {
                 control.restore(before);
                 return Err(error.into());
             }
-            for (index, vlan) in control.vlans() {
-                if let Some(book) = self.vlans.get(usize::from(index)) {
-                    book.call_once(|| VlanBook { name: vlan.interface.name().into(), port: IfIndex(vlan.port) });
-                }
-            }
+            self.note_vlans(control);
             Ok(())
         })?
+    }
+
+    /// Notes the names of new VLANs, which stay theirs.
+    pub(crate) fn note_vlans(&self, control: &Control) {
+        for (index, vlan) in control.vlans() {
+            if let Some(book) = self.vlans.get(usize::from(index)) {
+                book.call_once(|| VlanBook { name: vlan.interface.name().into(), port: IfIndex(vlan.port) });
+            }
+        }
     }
 
     /// Returns all interfaces in the order of their index.
@@ -342,7 +347,10 @@ impl Router {
     }
 
     /// Changes the configuration and publishes the result; an error publishes nothing.
-    fn change<R, E: From<RouterError>>(&self, work: impl FnOnce(&mut Control) -> Result<R, E>) -> Result<R, E> {
+    pub(crate) fn change<R, E: From<RouterError>>(
+        &self,
+        work: impl FnOnce(&mut Control) -> Result<R, E>,
+    ) -> Result<R, E> {
         let result = self.with_control(|control| {
             let result = work(control)?;
             self.publish(control)?;

@@ -1,6 +1,7 @@
 //! The whole data path end to end, with interfaces that remember what was transmitted.
 
 mod any_frame;
+mod changes;
 mod control;
 mod forwarding;
 mod jumbo;

@@ -28,13 +28,13 @@ const EM0_10: IfIndex = IfIndex(2);
 const EM0_20: IfIndex = IfIndex(3);
 const US: MacAddr = MacAddr([2, 0, 0, 0, 1, 0]);
 const C10: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 2);
-const C20: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 2);
+pub(crate) const C20: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 2);
 const R10: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 1);
-const R20: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 1);
-const MAC_C20: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xc]);
+pub(crate) const R20: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 1);
+pub(crate) const MAC_C20: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xc]);
 
 /// A packet from the host in VLAN 10 to that in VLAN 20.
-fn across() -> Ipv4Header {
+pub(crate) fn across() -> Ipv4Header {
     Ipv4Header { source: C10, destination: C20, ..good() }
 }
 
@@ -42,12 +42,12 @@ fn cold() -> Bench {
     Bench::with(STICK, 2)
 }
 
-fn ask(mac: MacAddr, from: Ipv4Addr, about: Ipv4Addr) -> Vec<u8> {
+pub(crate) fn ask(mac: MacAddr, from: Ipv4Addr, about: Ipv4Addr) -> Vec<u8> {
     arp_frame(ArpOperation::Request, (mac, from), (MacAddr::ZERO, about), MacAddr::BROADCAST)
 }
 
 /// A router that knows the hosts of both VLANs and B.
-fn warm() -> Bench {
+pub(crate) fn warm() -> Bench {
     let mut bench = cold();
     bench.receive_trunk(EM0, &[(10, ask(MAC_A, C10, R10)), (20, ask(MAC_C20, C20, R20))]);
     bench.learn(EM1, B, MAC_B);
@@ -56,7 +56,7 @@ fn warm() -> Bench {
 }
 
 /// What was sent on the stick: each frame's tag, and the frame without it.
-fn trunk(bench: &Bench) -> Vec<(u16, Vec<u8>)> {
+pub(crate) fn trunk(bench: &Bench) -> Vec<(u16, Vec<u8>)> {
     let untag = |mut frame: Vec<u8>| {
         if frame[12..14] != [0x81, 0] {
             return (0, frame);
