@@ -13,7 +13,7 @@ use router::Worker;
 use shutdown::Exit;
 
 use crate::{
-    debugger, dump, ping, power, services,
+    debugger, dump, interfaces, ping, power, services,
     threads::{self, Thread},
     views,
 };
@@ -72,7 +72,16 @@ fn execute(line: &str, worker: Option<&mut Worker>) {
 
 /// Whether a command changes or sends something, which a shutdown refuses.
 const fn is_work(command: &Command) -> bool {
-    matches!(command, Command::Ping { .. } | Command::SysctlSet(..) | Command::RouteAdd(..) | Command::RouteDelete(_))
+    matches!(
+        command,
+        Command::Ping { .. }
+            | Command::SysctlSet(..)
+            | Command::RouteAdd(..)
+            | Command::RouteDelete(_)
+            | Command::InterfaceAdd(..)
+            | Command::InterfaceDelete(_)
+            | Command::InterfaceSwitch(..)
+    )
 }
 
 fn perform(command: Command, worker: Option<&mut Worker>) {
@@ -103,6 +112,9 @@ fn perform(command: Command, worker: Option<&mut Worker>) {
             views::add_route(&prefix, gateway);
         }
         Command::RouteDelete(prefix) => views::delete_route(&prefix),
+        Command::InterfaceAdd(name, addresses) => interfaces::add(&name, &addresses),
+        Command::InterfaceDelete(name) => interfaces::delete(&name),
+        Command::InterfaceSwitch(name, on) => interfaces::switch(&name, on),
         Command::Debug => debugger::enter(),
         Command::Dump(first, last) => dump::send_previous(first, last),
         Command::Reboot => power::request(Exit::Reboot, BY_COMMAND),

@@ -6,7 +6,7 @@
 //!
 //! - [`mod@port`]: a card at work. [`mod@lines`]: interrupt lines. [`mod@bus`]: PCI and DMA.
 //! - [`mod@net`]: the router; [`mod@pools`], [`mod@buffers`]: packet buffers, of which node, how many and how large. [`mod@services`]: what runs beside the interrupt threads.
-//! - [`mod@console`], [`mod@views`], [`mod@ping`]: the command line. [`mod@power`]: shutdown; [`mod@buttons`], [`mod@watchdog`]:
+//! - [`mod@console`], [`mod@views`], [`mod@ping`], [`mod@interfaces`]: the command line. [`mod@power`]: shutdown; [`mod@buttons`], [`mod@watchdog`]:
 //!   what else asks for it.
 //! - [`mod@nodes`]: what is close together on a machine with several sockets.
 //! - [`mod@knobs`]: settings beside the data path's own.
@@ -30,6 +30,7 @@ mod debugger;
 mod dump;
 mod fail_points;
 mod hand_over;
+mod interfaces;
 mod knobs;
 mod lines;
 mod messages;

@@ -9,7 +9,7 @@ use arp::ArpConfig;
 use ksync::{Once, SpinLock, cpu::CpuId, rcu::Domain};
 use machine::{kdb, time};
 use pktbuf::PacketPool;
-use router::{Router, RouterError, Worker, WorkerConfig};
+use router::{InterfaceError, Router, RouterError, Worker, WorkerConfig};
 use shutdown::Flushed;
 
 use crate::{pools, threads};
@@ -62,6 +62,24 @@ pub(crate) fn router() -> Option<&'static Router> {
 const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(1);
 
+/// An error that may say that somebody else is at it.
+pub(crate) trait Busy {
+    /// Whether it does.
+    fn is_busy(&self) -> bool;
+}
+
+impl Busy for RouterError {
+    fn is_busy(&self) -> bool {
+        *self == Self::Busy
+    }
+}
+
+impl Busy for InterfaceError {
+    fn is_busy(&self) -> bool {
+        *self == Self::Router(RouterError::Busy)
+    }
+}
+
 /// Asks the router for something that one thread at a time may ask for: waits while another is at it (the callouts look at
 /// the links ten times a second), for a second at most; not at all in a stopped world.
 ///
@@ -70,11 +88,11 @@ const LOOK: Duration = Duration::from_millis(1);
 ///
 /// # Context
 /// Thread; sleeps.
-pub(crate) fn in_turn<R>(mut ask: impl FnMut() -> Result<R, RouterError>) -> Result<R, RouterError> {
+pub(crate) fn in_turn<R, E: Busy>(mut ask: impl FnMut() -> Result<R, E>) -> Result<R, E> {
     let until = time::now() + PATIENCE;
     loop {
         match ask() {
-            Err(RouterError::Busy) if time::now() < until && !kdb::is_stopped() => threads::sleep(LOOK),
+            Err(error) if error.is_busy() && time::now() < until && !kdb::is_stopped() => threads::sleep(LOOK),
             answer => return answer,
         }
     }

@@ -189,3 +189,63 @@ fn a_vlan_of_a_card_that_is_not_there_is_refused_with_its_place() -> Result<()> 
     ensure!(log.contains("config: line 2, column 8: interface em7 does not exist on this machine"), "{log}");
     bench.finish()
 }
+
+fn tell(bench: &mut TrunkBench, command: &str, expected: &str) -> Result<()> {
+    let said = bench.router.command(command)?;
+    ensure!(said.contains(expected), "{command}: {expected:?} was expected:\n{said}");
+    Ok(())
+}
+
+/// Sends a frame with this tag, and one behind it that is routed by way of `through`; returns what the router says of both.
+fn counted(bench: &mut TrunkBench, control: u16, through: u16) -> Result<(u64, u64, u64)> {
+    let before = bench.router.settled_books()?;
+    let capture = bench.lab.capture(bench.plain, |frame| frame.ends_with(ON_ITS_WAY));
+    let to_plain = header(Ipv4Addr::new(10, 0, 1, 2));
+    let [astray, known] = [ASTRAY, ON_ITS_WAY].map(|body| frame(bench, to_plain.clone(), body));
+    bench.switch.send(&tagged(control, &astray));
+    bench.switch.send(&tagged(through, &known));
+    ensure!(capture.next(PATIENCE).is_some(), "nothing comes through VLAN {through}");
+    let after = bench.router.settled_books()?;
+    let more = |fate: &str| after.fate(fate) - before.fate(fate);
+    Ok((after.received - before.received, more("forwarding-off"), more("eth-vlan-unknown")))
+}
+
+/// The card learns of each change: of a VLAN that is gone not even a frame gets into memory, one that is new is routed.
+#[test]
+fn vlans_come_and_go_while_the_router_runs() -> Result<()> {
+    let mut bench = TrunkBench::boot(NicModel::default(), 1, &[10, 20])?;
+    bench.lab.ping_until_reply(bench.member(10), TrunkBench::host_address(20), PATIENCE)?;
+    bench.lab.ping_until_reply(bench.plain, TrunkBench::host_address(10), PATIENCE)?;
+    tell(&mut bench, "interface em1.20 down", "em1.20: down")?;
+    let off = counted(&mut bench, 20, 10)?;
+    ensure!(off == (2, 1, 0), "switched off: {off:?}");
+    tell(&mut bench, "interface delete em1.20", "delete interface em1.20")?;
+    let gone = counted(&mut bench, 20, 10)?;
+    ensure!(gone == (1, 0, 0), "deleted: {gone:?}");
+    let shown = bench.router.command("show route")?;
+    ensure!(!shown.contains("10.20.0.0/24"), "{shown}");
+    // Without any VLAN the card filters nothing; with one again it does.
+    tell(&mut bench, "interface delete em1.10", "delete interface em1.10")?;
+    tell(&mut bench, "interface add em1.20 10.20.0.1/24", "add interface em1.20")?;
+    let other = counted(&mut bench, 10, 20)?;
+    ensure!(other == (1, 0, 0), "the other one: {other:?}");
+    for (command, error) in [
+        ("interface add em1.20 10.99.0.1/24", "interface: em1.20 is there already"),
+        (
+            "interface add em1.30 10.20.0.129/25",
+            "interface: the network of 10.20.0.129/25 overlaps another interface's",
+        ),
+        ("interface add em7.30 10.99.0.1/24", "interface: em7 is not there"),
+        ("interface add em1.4095 10.99.0.1/24", "interface: \"em1.4095\": \"4095\" is not a VLAN"),
+        ("interface delete em0", "interface: em0 is not a VLAN"),
+    ] {
+        tell(&mut bench, command, error)?;
+    }
+    tell(&mut bench, "interface add em1.10 10.10.0.1/24", "add interface em1.10")?;
+    routes(&mut bench)?;
+    shows_tags(&mut bench)?;
+    bench.router.settled_books()?;
+    bench.router.guest().console().skip();
+    bench.router.guest().console().send_line("poweroff")?;
+    bench.router.ends_in_order().map(drop)
+}
