@@ -14,7 +14,7 @@ use crate::{
 const MOST_PORTS: u8 = 15;
 /// How long a hub may take over a reset, how long contacts settle, and how long a device rests after a reset. In milliseconds.
 const RESET_MILLIS: u32 = 800;
-const CONNECT_MILLIS: u32 = 300;
+const CONNECT_MILLIS: u32 = 1000;
 const RECOVERY_MILLIS: u32 = 50;
 /// How long lies between two looks at a port in its reset.
 const LOOK_MILLIS: u32 = 10;

@@ -11,9 +11,10 @@ use crate::{
 
 /// How long power takes to be good, and contacts to settle; how long a device of USB 3 may train its link. In milliseconds.
 const POWER_MILLIS: u32 = 100;
-const CONNECT_MILLIS: u32 = 1000;
-/// How long nothing may change before what is connected is taken as all there is.
-const QUIET_MILLIS: u32 = 200;
+const CONNECT_MILLIS: u32 = 5000;
+/// How long nothing may change before what is connected is taken as all there is. The reset has taken the power from some sticks, and
+/// those begin anew.
+const QUIET_MILLIS: u32 = 1000;
 /// How often a device is set up, at most.
 const ATTEMPTS: u32 = 3;
 const RESET_MILLIS: u32 = 800;
