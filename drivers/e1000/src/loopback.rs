@@ -4,19 +4,21 @@
 //! IEEE 802.3 clause 22), MAC loopback of the 8257x by RCTL.LBM (82574 10.2.5.1). A port that was looped is not started any
 //! more: it is stopped, torn down and attached anew, which the self-test is glad to have tried.
 
+mod frame;
+
+use alloc::vec::Vec;
 use core::fmt;
 
 use ifnet::Interface;
 use ksync::atomic::Ordering;
 use pktbuf::{PacketBatch, PacketBuf, PoolCache};
-use wire::{
-    checksum::{self, Sum},
-    protocol,
-};
+use wire::VLAN_TAG_LEN;
 
+use self::frame::Probe;
 use crate::{
     adapter::{Adapter, Phase},
     error::{Error, read_checked},
+    filter::ReceiveFilter,
     phy::{self, PhyFault, PhyReg},
     regs::{Ctrl, Rctl, Reg, RegisterIo},
     rx::RxRing,
@@ -42,15 +44,6 @@ const PHY_LOOPED: u16 = 0x4140;
 /// The same, negotiating again.
 const PHY_NEGOTIATE: u16 = 0x1340;
 
-/// Lengths of the frames in octets without FCS, in turn.
-const LENGTHS: [usize; 6] = [60, 1514, 61, 590, 128, 1099];
-/// Where the headers of IPv4 and of UDP begin, and where their checksums lie.
-const HEADER: usize = 14;
-const HEADER_SUM: usize = 24;
-const DATAGRAM: usize = 34;
-const DATAGRAM_SUM: usize = 40;
-/// Where the serial number lies: behind the headers.
-const SERIAL: usize = 42;
 /// What the device fills in.
 const SUMS: TxSums = TxSums { header: Some((14, 34)), transport: Some((34, 40)) };
 
@@ -61,6 +54,10 @@ pub struct Looped {
     pub frames: u32,
     /// Their octets.
     pub octets: u64,
+    /// Those in which the device has inserted a tag, and taken it off again.
+    pub tagged: u32,
+    /// Octets of the longest.
+    pub longest: usize,
     /// Frames by receive queue.
     pub queues: [u32; 2],
     /// The device's word about the checksums of their headers, each fourth of which is wrong: `None` if it has said nothing, or
@@ -70,7 +67,11 @@ pub struct Looped {
 
 impl fmt::Display for Looped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} frames, {} octets", self.frames, self.octets)?;
+        write!(
+            f,
+            "{} frames, {} octets, {} tagged, the longest {}",
+            self.frames, self.octets, self.tagged, self.longest
+        )?;
         if self.queues[1] > 0 {
             write!(f, ", {} and {} by queue", self.queues[0], self.queues[1])?;
         }
@@ -105,6 +106,13 @@ pub enum LoopbackFault {
         /// The first octet that differs.
         at: usize,
     },
+    /// A frame has come back with the wrong tag, or without, or with one that it was sent without.
+    Tag {
+        /// Its serial number.
+        frame: u32,
+        /// The VLAN of the tag it came with; 0 for none.
+        vlan: u16,
+    },
     /// A frame has come back twice.
     Twice(u32),
     /// What the device said of so many checksums is not so.
@@ -127,6 +135,8 @@ impl fmt::Display for LoopbackFault {
             Self::Refused => f.write_str("the transmit ring takes no frame"),
             Self::Lost { sent, back } => write!(f, "of {sent} frames {back} came back"),
             Self::Damaged { frame, at } => write!(f, "frame {frame} came back with octet {at} changed"),
+            Self::Tag { frame, vlan: 0 } => write!(f, "frame {frame} came back without its tag"),
+            Self::Tag { frame, vlan } => write!(f, "frame {frame} came back with a tag of VLAN {vlan}"),
             Self::Twice(frame) => write!(f, "frame {frame} came back twice"),
             Self::Checksums(count) => write!(f, "what it says of {count} checksums is not so"),
         }
@@ -135,77 +145,30 @@ impl fmt::Display for LoopbackFault {
 
 impl core::error::Error for LoopbackFault {}
 
-/// The frame with a serial number: an IPv4 packet between addresses of RFC 2544 that change from frame to frame, so that all
-/// receive queues see some: UDP to the port that discards (RFC 863). Its length follows from the serial number.
-fn compose(mac: [u8; 6], serial: u32, out: &mut [u8; 1514]) -> usize {
-    let lengths = LENGTHS.iter().cycle().skip(serial as usize % LENGTHS.len());
-    let length = lengths.copied().next().unwrap_or(60);
-    let [_, _, high, low] = serial.to_be_bytes();
-    let [total_high, total_low] = u16::try_from(length - 14).unwrap_or(0).to_be_bytes();
-    let mut header =
-        [0x45, 0, total_high, total_low, 0, 0, 0x40, 0, 64, protocol::UDP, 0, 0, 198, 18, high, low, 198, 19, low, 1];
-    let [udp_high, udp_low] = u16::try_from(length - DATAGRAM).unwrap_or(0).to_be_bytes();
-    // Each fourth wrong: the device has to see it. It is one of those that the device does not sum.
-    let sum = checksum::of(&header) ^ u16::from(serial % 4 == 3);
-    let [sum_high, sum_low] = sum.to_be_bytes();
-    (header[10], header[11]) = (sum_high, sum_low);
-    let body =
-        (0_u32..).map(|n| n.wrapping_mul(2_654_435_761).wrapping_add(serial.wrapping_mul(40_503)).to_be_bytes()[0]);
-    let udp = [192, 0, 0, 9, udp_high, udp_low, 0, 0];
-    let octets = mac.into_iter().chain(mac).chain([8, 0]).chain(header).chain(udp).chain(serial.to_be_bytes());
-    out.iter_mut().zip(octets.chain(body)).for_each(|(place, octet)| *place = octet);
-    let datagram = out.get(DATAGRAM..length).unwrap_or_default();
-    let sum = pseudo_header(out, length - DATAGRAM).with(datagram).checksum();
-    put(out, DATAGRAM_SUM, sum);
-    length
-}
-
-/// The sum over what UDP's checksum covers beside the datagram (RFC 768): addresses, protocol, length.
-fn pseudo_header(frame: &[u8], length: usize) -> Sum {
-    let addresses = frame.get(HEADER + 12..DATAGRAM).unwrap_or_default();
-    let length = u16::try_from(length).unwrap_or(0);
-    Sum::new().with(addresses).with_word(u16::from(protocol::UDP)).with_word(length)
-}
-
-fn put(frame: &mut [u8], at: usize, word: u16) {
-    if let Some(place) = frame.get_mut(at..at + 2) {
-        place.copy_from_slice(&word.to_be_bytes());
-    }
-}
-
-/// Takes the checksums out of a frame of `length` octets, for the device to fill them in.
-fn without_sums(frame: &mut [u8], length: usize) {
-    let seed = pseudo_header(frame, length - DATAGRAM).fold();
-    put(frame, HEADER_SUM, 0);
-    put(frame, DATAGRAM_SUM, seed);
-}
-
 /// What is under way.
 struct Loop<'a, R: RegisterIo> {
     adapter: &'a Adapter<R>,
     rings: &'a mut [RxRing],
     cache: &'a mut PoolCache,
     batch: PacketBatch,
+    /// Octets of the longest frame without a tag.
+    longest: usize,
+    /// For the frame that is sent, and the one that is expected.
+    octets: Vec<u8>,
     looped: Looped,
 }
 
 impl<R: RegisterIo> Loop<'_, R> {
     /// Sends the frame with a serial number; each queue in turn.
     fn send(&mut self, serial: u32) -> Result<(), LoopbackFault> {
-        let mut octets = [0; 1514];
-        let length = compose(self.adapter.mac().octets(), serial, &mut octets);
-        // Every other frame is summed by the device.
-        let summed = serial.is_multiple_of(2);
-        if summed {
-            without_sums(&mut octets, length);
-        }
+        let probe = Probe::new(serial, self.longest);
+        probe.compose(self.adapter.mac().octets(), &mut self.octets);
         let mut packet = self.cache.alloc().ok_or(LoopbackFault::NoBuffers)?;
-        let fits = octets.get(..length).is_some_and(|octets| packet.append(octets).is_some());
-        if !fits {
+        if packet.append(&self.octets).is_none() {
             return Err(LoopbackFault::NoBuffers);
         }
         self.cache.set_lane(serial as usize / 2);
-        if summed {
+        if probe.summed {
             return self.adapter.transmit_summed(packet, SUMS, self.cache).map_err(|(packet, _)| {
                 self.cache.recycle(packet);
                 LoopbackFault::Refused
@@ -214,7 +177,10 @@ impl<R: RegisterIo> Loop<'_, R> {
         if self.batch.push(packet).is_err() {
             return Err(LoopbackFault::NoBuffers);
         }
-        let outcome = self.adapter.transmit(&mut self.batch, self.cache);
+        let outcome = match probe.vlan {
+            Some(vlan) => self.adapter.transmit_tagged(vlan, &mut self.batch, false, self.cache),
+            None => self.adapter.transmit(&mut self.batch, self.cache),
+        };
         if outcome.accepted == 1 {
             return Ok(());
         }
@@ -280,7 +246,8 @@ impl<R: RegisterIo> Loop<'_, R> {
 
     /// Sends a burst and compares what comes back.
     fn burst(&mut self, first: u32) -> Result<(), LoopbackFault> {
-        let mac = self.adapter.mac().octets();
+        let how = (self.adapter.mac().octets(), first, self.longest);
+        let mut expected = core::mem::take(&mut self.octets);
         for serial in first..first + BURST {
             self.send(serial)?;
         }
@@ -288,16 +255,15 @@ impl<R: RegisterIo> Loop<'_, R> {
         let mut looped = self.looped;
         for _ in 0..BURST_MILLIS {
             self.pause();
-            self.fetch(|queue, packet| {
-                let judged = judge(mac, first, packet.bytes(), &mut seen);
-                match judged {
-                    Ok(octets) => {
-                        looped.frames += 1;
-                        looped.octets += octets as u64;
-                        looped.queues[usize::from(queue % 2)] += 1;
-                    }
-                    Err(what) => fault = fault.or(Some(what)),
+            self.fetch(|queue, packet| match frame::judge(how, packet, &mut seen, &mut expected) {
+                Ok(probe) => {
+                    looped.frames += 1;
+                    looped.octets += probe.length as u64;
+                    looped.tagged += u32::from(probe.vlan.is_some());
+                    looped.longest = looped.longest.max(probe.length);
+                    looped.queues[usize::from(queue % 2)] += 1;
                 }
+                Err(what) => fault = fault.or(Some(what)),
             });
             if fault.is_some() || seen.iter().all(|seen| *seen) {
                 break;
@@ -312,27 +278,9 @@ impl<R: RegisterIo> Loop<'_, R> {
     }
 }
 
-/// Compares a frame that has come back with the one that was sent; returns its octets.
-fn judge(mac: [u8; 6], first: u32, octets: &[u8], seen: &mut [bool]) -> Result<usize, LoopbackFault> {
-    let serial =
-        octets.get(SERIAL..).and_then(<[u8]>::first_chunk).map_or(u32::MAX, |serial| u32::from_be_bytes(*serial));
-    let place = serial.checked_sub(first).and_then(|place| seen.get_mut(place as usize));
-    let Some(place) = place else { return Err(LoopbackFault::Damaged { frame: first, at: SERIAL }) };
-    let mut expected = [0; 1514];
-    let length = compose(mac, serial, &mut expected);
-    let expected = expected.get(..length).unwrap_or_default();
-    if let Some(at) = expected.iter().zip(octets).position(|(a, b)| a != b) {
-        return Err(LoopbackFault::Damaged { frame: serial, at });
-    }
-    if octets.len() != length {
-        return Err(LoopbackFault::Damaged { frame: serial, at: length.min(octets.len()) });
-    }
-    if core::mem::replace(place, true) { Err(LoopbackFault::Twice(serial)) } else { Ok(length) }
-}
-
 impl<R: RegisterIo> Adapter<R> {
-    /// Closes the loop inside the device, sends [`FRAMES`] frames of several lengths through all queues, of every other of which the
-    /// device takes the checksums, and compares every octet of what comes back with software's. No interrupt is unmasked. Afterwards the port can only be [stopped](Self::stop_dma), whatever the
+    /// Closes the loop inside the device, sends [`FRAMES`] frames of several lengths through all queues, up to the port's longest; of every
+    /// other the device takes the checksums, in every fourth it inserts a tag. It compares every octet of what comes back, and its tag. No interrupt is unmasked. Afterwards the port can only be [stopped](Self::stop_dma), whatever the
     /// answer is.
     ///
     /// # Context
@@ -344,6 +292,7 @@ impl<R: RegisterIo> Adapter<R> {
         if self.phase() != Phase::Attached {
             return Err(Error::State.into());
         }
+        self.set_filter(ReceiveFilter { vlans: frame::vlans().collect(), ..ReceiveFilter::default() });
         self.ingress_open.store(true, Ordering::Relaxed);
         self.set_phase(Phase::Running);
         if self.variant.dma_stop == DmaStop::MasterDisable {
@@ -356,8 +305,10 @@ impl<R: RegisterIo> Adapter<R> {
         let forced = Ctrl::FRCSPD | Ctrl::FRCDPLX | Ctrl::SPEED_1000 | Ctrl::FD | Ctrl::SLU;
         self.regs.write32(Reg::Ctrl, (ctrl.difference(Ctrl::ASDE) | forced).bits());
         self.enable();
-        let looped = Looped { frames: 0, octets: 0, queues: [0; 2], sums: None };
-        let mut under_way = Loop { adapter: self, rings, cache, batch: PacketBatch::new(), looped };
+        let looped = Looped { frames: 0, octets: 0, tagged: 0, longest: 0, queues: [0; 2], sums: None };
+        let longest = self.frames.longest - VLAN_TAG_LEN;
+        let mut under_way =
+            Loop { adapter: self, rings, cache, batch: PacketBatch::new(), longest, octets: Vec::new(), looped };
         let mut result = under_way.close();
         for first in (0..FRAMES).step_by(BURST as usize) {
             result = result.and_then(|()| under_way.burst(first));

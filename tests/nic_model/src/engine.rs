@@ -246,12 +246,13 @@ impl Device {
         if tag.is_some() {
             wired.octets.drain(12..16);
         }
-        (wired, tag)
+        (wired, tag.map(|tag| tag ^ u16::from(self.faults.strips_wrongly)))
     }
 
     /// Inserts a tag with CTRL.VME, if its descriptor wants that. 9.2.
     fn insert(&self, frame: &mut Vec<u8>, word: u64) {
-        let Some(tag) = desc::tx_tag_decode(word).filter(|_| self.handles_tags()) else { return };
+        let inserts = self.handles_tags() && !self.faults.inserts_no_tags;
+        let Some(tag) = desc::tx_tag_decode(word).filter(|_| inserts) else { return };
         let [.., high, low] = self.get(Reg::Vet).to_be_bytes();
         let [first, second] = tag.to_be_bytes();
         frame.splice(12..12, [high, low, first, second]);
@@ -302,6 +303,9 @@ impl Device {
         if strikes(self.faults.loop_damages) {
             let last = frame.len() - 1;
             frame[last] ^= 1;
+        }
+        if self.faults.loop_cuts > 0 {
+            frame.truncate(self.faults.loop_cuts);
         }
         if self.faults.loop_open || lost {
             return;

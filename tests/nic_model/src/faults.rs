@@ -51,6 +51,12 @@ pub struct Faults {
     pub loop_loses: u32,
     /// Every so-many-th frame that goes through the loop has a bit changed; 0 for none.
     pub loop_damages: u32,
+    /// Frames in the loop that are longer than so many octets are cut; 0 for none.
+    pub loop_cuts: usize,
+    /// The number of a tag that is taken off is told wrongly.
+    pub strips_wrongly: bool,
+    /// No tag is inserted in what is sent.
+    pub inserts_no_tags: bool,
     /// Every so-many-th frame that goes through the loop comes back twice; 0 for none.
     pub loop_doubles: u32,
     /// The device leaves the bus at the so-many-th access to a register from now; 0 for never.

@@ -2,6 +2,7 @@
 
 use e1000::{DmaStop, Error, LOOPBACK_FRAMES, LoopbackFault, Looped, Phase, Reg, regs::Rctl};
 use nic_model::{Bench, Faults, Machine, mac};
+use pktbuf::BufferSize;
 
 fn attached(machine: &Machine) -> Bench {
     machine.attach(&machine.nic(mac(3)), crate::config(3)).unwrap()
@@ -32,6 +33,7 @@ fn all_frames_come_back_and_none_leaves() {
     let looped = loop_back(&mut bench).unwrap();
     assert_eq!((looped.frames, looped.queues), (LOOPBACK_FRAMES, [LOOPBACK_FRAMES, 0]));
     assert!(looped.octets > u64::from(LOOPBACK_FRAMES) * 500, "long ones and short ones: {looped}");
+    assert_eq!((looped.tagged, looped.longest), (LOOPBACK_FRAMES / 4, 1514));
     assert_eq!(bench.nic.all_sent(), [] as [Vec<u8>; 0], "nothing of it is on the wire");
     assert!(!bench.nic.interrupting() && bench.nic.peek(Reg::Ims) == 0, "nor did anything interrupt");
     assert_eq!(loop_back(&mut bench), Err(LoopbackFault::Device(Error::State)), "once");
@@ -73,6 +75,37 @@ fn loss_damage_and_doubles_are_told_apart() {
     assert!(matches!(summed, LoopbackFault::Damaged { at: 25 | 41, .. }), "the device's own checksums: {summed}");
     let twice = with(|faults| faults.loop_doubles = 50);
     assert!(matches!(twice, LoopbackFault::Twice(_)), "{twice}");
+}
+
+#[test]
+fn tags_that_are_inserted_or_stripped_wrongly_are_told() {
+    let wrong = with(|faults| faults.strips_wrongly = true);
+    assert_eq!(wrong, LoopbackFault::Tag { frame: 1, vlan: 0 }, "{wrong}");
+    let none = with(|faults| faults.inserts_no_tags = true);
+    assert_eq!(none, LoopbackFault::Tag { frame: 1, vlan: 0 }, "{none}");
+}
+
+#[test]
+fn the_longest_frames_come_back_whole_or_not_at_all() {
+    for cut in [None, Some(4000)] {
+        let machine = Machine::sized(crate::PART, 300, BufferSize::K16);
+        let mtu = machine.variant.max_mtu().min(9000);
+        let mut bench = machine.attach(&machine.nic(mac(3)), e1000::Config { mtu, ..crate::config(3) }).unwrap();
+        bench.nic.set_faults(|faults| faults.loop_cuts = cut.unwrap_or(0));
+        let looped = loop_back(&mut bench);
+        let longest = usize::from(mtu) + 14;
+        match cut.filter(|cut| *cut < longest) {
+            None => assert_eq!(looped.unwrap().longest, longest),
+            Some(at) => {
+                assert!(
+                    matches!(looped, Err(LoopbackFault::Damaged { at: found, .. }) if (at - 4..=at).contains(&found)),
+                    "{looped:?}"
+                );
+            }
+        }
+        bench.detach().unwrap();
+        machine.assert_empty();
+    }
 }
 
 #[test]
