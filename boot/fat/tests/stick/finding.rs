@@ -150,7 +150,8 @@ fn a_file_that_shares_sectors_with_another_is_no_place() {
     let cluster = |sector: u32| (sector as usize * SECTOR - data) / (16 * 1024) + 2;
     let kernel = Volume::open(&mut disk, 2048, 65_504).unwrap().find(&mut disk, "kernel-x86_64").unwrap().unwrap();
     // Its last cluster but one is followed by the kernel's last cluster.
-    let (from, to) = (cluster(right.runs[0].start) + 2, cluster(kernel.runs.last().unwrap().end - 1));
+    let [result, kernel] = [&right.runs, &kernel.runs].map(|runs| cluster(runs.last().unwrap().end - 1));
+    let (from, to) = (result - 1, kernel);
     for table in [table, table + fat] {
         let at = table + from + from / 2;
         let pair = u16::from_le_bytes([disk.octets[at], disk.octets[at + 1]]);
