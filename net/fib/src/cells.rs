@@ -197,6 +197,12 @@ impl Cells {
         value_of(&self.values, entry, address)
     }
 
+    /// Returns the first value of an entry.
+    #[inline]
+    pub(crate) fn first_value(&self, entry: usize) -> Leaf {
+        value_in(&self.values, u64::from(self.entry_at(entry) & BASE_MASK))
+    }
+
     #[inline]
     fn answer(&self, entry: u32, address: u32) -> Leaf {
         let value = self.value(entry, address);
