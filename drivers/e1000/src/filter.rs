@@ -5,9 +5,14 @@
 
 use alloc::vec::Vec;
 
+use ksync::atomic::Ordering;
 use wire::{MacAddr, VlanId};
 
-use crate::regs::{MTA_WORDS, RAH_AV, RECEIVE_ADDRESSES, Rctl, Reg, RegisterIo, VET_8021Q, VFTA_WORDS};
+use crate::{
+    adapter::{Adapter, Phase},
+    hardware,
+    regs::{MTA_WORDS, RAH_AV, RECEIVE_ADDRESSES, Rctl, Reg, RegisterIo, VET_8021Q, VFTA_WORDS},
+};
 
 /// Which frames the receiver takes besides those to its own address and to everybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,6 +101,43 @@ pub(crate) fn write_tables<R: RegisterIo>(regs: &R, filter: &ReceiveFilter) {
         for (word, bits) in (0..VFTA_WORDS).zip(filter.vlan_table()) {
             regs.write32(Reg::Vfta(word), bits);
         }
+    }
+}
+
+impl<R: RegisterIo> Adapter<R> {
+    /// Changes what the receiver lets through. With the first VLAN the device begins to take tags off and to insert them, and does so from
+    /// then on: frames that are still in the ring may say that they want theirs.
+    ///
+    /// On QEMU each call stops reception for a second, because it writes RCTL: for the operator, not for traffic.
+    ///
+    /// # Context
+    /// Thread, one caller at a time.
+    pub fn set_filter(&self, filter: ReceiveFilter) {
+        self.mode.store(filter.mode().bits(), Ordering::Relaxed);
+        let begins_to_tag = !filter.vlans.is_empty() && !self.handles_tags();
+        let mut current = self.receive_filter.lock();
+        *current = filter;
+        if matches!(self.phase(), Phase::Attached | Phase::Running) {
+            write_tables(&self.regs, &current);
+        }
+        drop(current);
+        if begins_to_tag {
+            self.begin_tagging();
+        }
+        if self.phase() == Phase::Running {
+            self.open_receive();
+        }
+    }
+
+    /// Has the device handle tags; one that is not running, or is being reset, will when it is enabled. Under the transmit lock of queue 0,
+    /// as every change of CTRL, see [`settle_flow`](Self::settle_flow) and [`enable`](Self::enable).
+    fn begin_tagging(&self) {
+        let senders = self.queues.of(0).tx.lock();
+        if senders.is_some() && self.phase() == Phase::Running && !self.recovery_wanted() {
+            hardware::enable_tags(&self.regs);
+        }
+        // ORDERING: release pairs with the acquire in `handles_tags`: who sends with a tag finds a device that inserts it.
+        self.tagging.store(true, Ordering::Release);
     }
 }
 

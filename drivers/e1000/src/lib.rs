@@ -90,6 +90,7 @@ mod stat;
 mod stats;
 mod stop;
 mod tick;
+mod transmit;
 mod tx;
 mod txsum;
 mod variant;

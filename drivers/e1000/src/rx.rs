@@ -10,12 +10,14 @@ mod trial;
 
 use alloc::{sync::Arc, vec::Vec};
 
-use bus_dma::{DmaMap, DmaMem, FromDevice, PreRead, Segment};
+use bus_dma::{DmaMap, DmaMem, FromDevice, Segment};
 use ifnet::IfIndex;
 use ksync::atomic::{DeviceU64, Ordering};
 use pktbuf::{Arrival, BufferSize, HEADROOM, LinkCast, PacketBuf, PoolCache};
 use wire::vlan_number;
 
+use self::odd::{Odd, Pass};
+pub(crate) use self::recovery::arm;
 use crate::{
     adapter::Adapter,
     desc::{RxLayout, RxStatus, RxWriteback, WORDS},
@@ -71,28 +73,6 @@ pub struct RxRing {
     /// In the middle of a frame that spans descriptors and is being dropped.
     skipping: bool,
     if_index: u16,
-}
-
-/// What a pass has counted so far.
-#[derive(Default)]
-struct Pass {
-    /// Not 0 if the device does not vouch for a frame.
-    doubt: u64,
-    /// Descriptors served without handing anything up.
-    refused: u64,
-    octets: u64,
-    /// Frames to any group, those to everybody among them.
-    groups: u64,
-    broadcast: u64,
-}
-
-/// Why the next descriptor is not served as usual.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Odd {
-    /// It was not done when it was looked at, or what was in it is not a whole good frame.
-    Frame(RxWriteback),
-    /// There is no fresh buffer for it, or none that the device can reach.
-    NoBuffer,
 }
 
 impl RxRing {
@@ -413,15 +393,4 @@ impl RxRing {
     pub(crate) fn into_parts(self) -> (DmaMem, Vec<DmaMap<FromDevice>>) {
         (self.memory, self.maps)
     }
-}
-
-/// Loads a fresh buffer for reception, or gives it back.
-#[inline]
-pub(crate) fn arm(map: &mut DmaMap<FromDevice>, mut fresh: PacketBuf, size: BufferSize) -> Result<(), PacketBuf> {
-    if fresh.set_window(HEADROOM, size.octets()).is_none() {
-        return Err(fresh);
-    }
-    map.load(fresh).map_err(|(fresh, _)| fresh)?;
-    map.sync(PreRead);
-    Ok(())
 }

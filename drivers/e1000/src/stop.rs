@@ -45,7 +45,6 @@ use crate::{
     adapter::{Adapter, Phase},
     attach::Tags,
     error::{Error, read_checked},
-    filter::{self, ReceiveFilter},
     hardware,
     queue::Queue,
     regs::{Reg, RegisterIo},
@@ -308,41 +307,6 @@ impl<R: RegisterIo> Adapter<R> {
         done.rx_buffers += reclaim(maps, stopped);
         memory.free(stopped);
         done.memories += 1;
-    }
-
-    /// Changes what the receiver lets through. With the first VLAN the device begins to take tags off and to insert them, and does so from
-    /// then on: frames that are still in the ring may say that they want theirs.
-    ///
-    /// On QEMU each call stops reception for a second, because it writes RCTL: for the operator, not for traffic.
-    ///
-    /// # Context
-    /// Thread, one caller at a time.
-    pub fn set_filter(&self, filter: ReceiveFilter) {
-        self.mode.store(filter.mode().bits(), Ordering::Relaxed);
-        let begins_to_tag = !filter.vlans.is_empty() && !self.handles_tags();
-        let mut current = self.receive_filter.lock();
-        *current = filter;
-        if matches!(self.phase(), Phase::Attached | Phase::Running) {
-            filter::write_tables(&self.regs, &current);
-        }
-        drop(current);
-        if begins_to_tag {
-            self.begin_tagging();
-        }
-        if self.phase() == Phase::Running {
-            self.open_receive();
-        }
-    }
-
-    /// Has the device handle tags; one that is not running, or is being reset, will when it is enabled. Under the transmit lock of queue 0,
-    /// as every change of CTRL, see [`settle_flow`](Self::settle_flow) and [`enable`](Self::enable).
-    fn begin_tagging(&self) {
-        let senders = self.queues.of(0).tx.lock();
-        if senders.is_some() && self.phase() == Phase::Running && !self.recovery_wanted() {
-            hardware::enable_tags(&self.regs);
-        }
-        // ORDERING: release pairs with the acquire in `handles_tags`: who sends with a tag finds a device that inserts it.
-        self.tagging.store(true, Ordering::Release);
     }
 
     fn note_gone<T>(&self, result: Result<T, Error>) -> Result<T, Error> {

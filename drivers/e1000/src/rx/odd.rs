@@ -4,11 +4,33 @@ use bus_dma::PreRead;
 use pktbuf::{LinkCast, PacketBuf};
 use wire::MacAddr;
 
-use super::{Odd, Pass, RxRing};
+use super::RxRing;
 use crate::{
-    desc::{RxErrors, RxStatus},
+    desc::{RxErrors, RxStatus, RxWriteback},
     stats::RxCounters,
 };
+
+/// What a pass has counted so far.
+#[derive(Default)]
+pub(super) struct Pass {
+    /// Not 0 if the device does not vouch for a frame.
+    pub(super) doubt: u64,
+    /// Descriptors served without handing anything up.
+    pub(super) refused: u64,
+    pub(super) octets: u64,
+    /// Frames to any group, those to everybody among them.
+    pub(super) groups: u64,
+    pub(super) broadcast: u64,
+}
+
+/// Why the next descriptor is not served as usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Odd {
+    /// It was not done when it was looked at, or what was in it is not a whole good frame.
+    Frame(RxWriteback),
+    /// There is no fresh buffer for it, or none that the device can reach.
+    NoBuffer,
+}
 
 impl RxRing {
     /// Refuses what is in the next descriptor, if the device is done with it (returns whether it is): counts the frame, once however

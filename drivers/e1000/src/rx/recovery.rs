@@ -1,7 +1,8 @@
 //! A receive ring that begins anew: at attach, and when the watchdog has the device reset.
 
+use bus_dma::{DmaMap, FromDevice, PreRead};
 use ksync::atomic::Ordering;
-use pktbuf::{PacketBuf, PoolCache};
+use pktbuf::{BufferSize, HEADROOM, PacketBuf, PoolCache};
 
 use super::RxRing;
 use crate::{adapter::Adapter, regs::RegisterIo};
@@ -55,4 +56,15 @@ impl RxRing {
         adapter.received(self.queue).next.store(0, Ordering::Release);
         served
     }
+}
+
+/// Loads a fresh buffer for reception, or gives it back.
+#[inline]
+pub(crate) fn arm(map: &mut DmaMap<FromDevice>, mut fresh: PacketBuf, size: BufferSize) -> Result<(), PacketBuf> {
+    if fresh.set_window(HEADROOM, size.octets()).is_none() {
+        return Err(fresh);
+    }
+    map.load(fresh).map_err(|(fresh, _)| fresh)?;
+    map.sync(PreRead);
+    Ok(())
 }
