@@ -10,6 +10,7 @@
 
 mod emergency;
 mod flight;
+mod input;
 mod lines;
 mod logger;
 mod ring;
@@ -25,7 +26,10 @@ use core::{
 use bootloader_api::info::FrameBuffer;
 use ksync::SpinLock;
 
-pub use self::emergency::Emergency;
+pub use self::{
+    emergency::Emergency,
+    input::{enable_input_interrupt, on_serial_interrupt, try_read, type_in},
+};
 pub(crate) use self::{
     emergency::{hush, speak},
     stopped::{SerialOnly, last_messages},
@@ -35,20 +39,14 @@ use self::{
     lines::LineWriter,
     ring::{History, Queue},
     screen::Screen,
-    serial::{Received, Serial},
+    serial::Serial,
 };
-use crate::{
-    acpi::{Spcr, spcr::SerialPlace},
-    hooks,
-    kdb::{self, BreakKeys},
-};
+use crate::acpi::{Spcr, spcr::SerialPlace};
 
 /// Octets of the message buffer.
 const HISTORY_SIZE: usize = 64 * 1024;
 /// Octets waiting for the devices.
 const QUEUE_SIZE: usize = 16 * 1024;
-/// Typed octets nobody has read yet.
-const INPUT_SIZE: usize = 256;
 /// Bits a second on the serial line, unless firmware says otherwise.
 const BAUD: u32 = 115_200;
 /// How often a writer tries to put its text into a full queue before it drops it, and how many spins lie between two tries at most.
@@ -61,7 +59,6 @@ const STALL_TRIES: u32 = 2_000_000;
 
 static QUEUE: SpinLock<Queue<QUEUE_SIZE>> = SpinLock::new(Queue::new());
 static HISTORY: SpinLock<History<HISTORY_SIZE>> = SpinLock::new(History::new());
-static INPUT: SpinLock<Input> = SpinLock::new(Input { octets: Queue::new(), keys: BreakKeys::new() });
 static SERIAL: SpinLock<Serial> = SpinLock::new(Serial::new());
 static SCREEN: SpinLock<Option<Screen>> = SpinLock::new(None);
 /// What the loader left, until [`show_screen`].
@@ -74,12 +71,6 @@ static SENDING: AtomicBool = AtomicBool::new(false);
 /// What the sender has taken from the queue and not yet sent.
 static FLIGHT: Flight = Flight::new();
 static DROPPED: AtomicU64 = AtomicU64::new(0);
-
-/// What was typed and not yet read, and the watch for the debugger's key sequence.
-struct Input {
-    octets: Queue<INPUT_SIZE>,
-    keys: BreakKeys,
-}
 
 /// Prepares COM1 and the `log` backend; the first thing the kernel does. A machine without a serial port is fine.
 pub(crate) fn init_serial() {
@@ -262,85 +253,6 @@ fn emit(text: &[u8]) {
     DROPPED.fetch_add(FLIGHT.abandon() as u64, Ordering::Relaxed);
 }
 
-/// Returns the next typed octet, in the order of typing whether the line interrupts or not.
-///
-/// # Context
-/// Thread or interrupt; never waits.
-#[must_use]
-pub fn try_read() -> Option<u8> {
-    let mut octet = [0];
-    if INPUT.lock().octets.pop(&mut octet) == 0 {
-        let taken = take_in();
-        if INPUT.lock().octets.pop(&mut octet) == 0 {
-            taken.enter_if_asked();
-            return None;
-        }
-        taken.enter_if_asked();
-    }
-    Some(octet[0])
-}
-
-/// What the serial line brought.
-struct Taken {
-    any: bool,
-    /// The key sequence or condition that asks for the debugger.
-    debugger: bool,
-}
-
-impl Taken {
-    /// With no lock held: the debugger sees the console as it is.
-    fn enter_if_asked(&self) {
-        if self.debugger {
-            kdb::enter(kdb::Reason::BreakSequence);
-        }
-    }
-}
-
-/// Moves what the serial line received into the input queue. The queue stays locked all the while: an octet between line and
-/// queue could otherwise be overtaken by the next one, read on another CPU.
-fn take_in() -> Taken {
-    let mut taken = Taken { any: false, debugger: false };
-    let mut input = INPUT.lock();
-    while let Some(received) = SERIAL.lock().receive() {
-        match received {
-            Received::Octet(octet) => {
-                taken.debugger |= input.keys.push(octet);
-                taken.any |= input.octets.push(&[octet]);
-            }
-            Received::Break => taken.debugger = true,
-        }
-    }
-    taken
-}
-
-/// Lets the serial line interrupt on input (ISA IRQ 4); call it when [`on_serial_interrupt`] is wired to that vector.
-pub fn enable_input_interrupt() {
-    SERIAL.lock().enable_input_interrupt();
-}
-
-/// Moves what the serial line received into the input queue and wakes the reader.
-///
-/// # Context
-/// Interrupt. Input beyond the queue's 256 octets is dropped, as a terminal does.
-pub fn on_serial_interrupt() {
-    let taken = take_in();
-    if taken.any {
-        hooks::console_input();
-    }
-    taken.enter_if_asked();
-}
-
-/// Takes in text that was typed elsewhere (a keyboard) as if the serial line had received it, and wakes the reader.
-///
-/// # Context
-/// Interrupt or thread. Input beyond the queue's 256 octets is dropped, as a terminal does.
-pub fn type_in(octets: &[u8]) {
-    let any = INPUT.lock().octets.push(octets);
-    if any {
-        hooks::console_input();
-    }
-}
-
 /// Calls `reader` with the message buffer, oldest first, in pieces that each hold whole lines or less; copies, so that no lock is
 /// held while `reader` prints. Text overwritten meanwhile is skipped.
 ///
@@ -414,7 +326,7 @@ pub fn flush_alone() -> bool {
 pub(crate) fn locks(visit: &mut dyn FnMut(&'static str, bool)) {
     visit("console queue", QUEUE.is_held());
     visit("message buffer", HISTORY.is_held());
-    visit("console input", INPUT.is_held());
+    visit("console input", input::is_held());
     visit("serial line", SERIAL.is_held());
     visit("screen", SCREEN.is_held());
 }
