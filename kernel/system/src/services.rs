@@ -143,6 +143,7 @@ pub(crate) fn spawn(name: &str, class: Class, cpu: CpuId, body: impl FnOnce() + 
     };
     let thread = threads::spawn(name, class, Some(cpu), Box::new(mortal));
     if thread.is_none() {
+        // ORDERING: as above, with nothing done.
         failed.store(true, Ordering::Release);
     }
     thread
