@@ -6,9 +6,12 @@ mod format;
 mod lints;
 mod model;
 mod reboot;
+mod tests_run;
 mod unsafe_code;
 
-use anyhow::{Result, bail};
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use sluice::{progress::Progress, workspace::Workspace};
 
@@ -33,6 +36,8 @@ enum Check {
     Deps,
     /// Unsafe code only where it belongs, and how much of it
     Unsafe,
+    /// Every test is run by `cargo test`
+    Tests,
     /// Lints on the host and for the bare machine, warnings denied
     Clippy,
     /// Documents, with broken links denied
@@ -46,7 +51,7 @@ enum Check {
 }
 
 /// The checks that are made when none is named.
-const DEFAULT: [Check; 5] = [Check::Fmt, Check::Deps, Check::Unsafe, Check::Clippy, Check::Docs];
+const DEFAULT: [Check; 6] = [Check::Fmt, Check::Deps, Check::Unsafe, Check::Tests, Check::Clippy, Check::Docs];
 
 /// Makes the checks and reports all that fail.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -73,6 +78,7 @@ fn make(check: Check, arguments: &Arguments, workspace: &Workspace, progress: Pr
         Check::Fmt => format::check(workspace, progress),
         Check::Deps => dependencies::check(workspace, progress),
         Check::Unsafe => unsafe_code::check(workspace, progress),
+        Check::Tests => tests_run::check(workspace, progress),
         Check::Clippy => lints::check(workspace, progress),
         Check::Docs => documents::check(workspace, progress),
         Check::Loom => model::check(model::Checker::Loom, models, workspace, progress),
@@ -87,4 +93,21 @@ fn host_cargo(workspace: &Workspace) -> std::process::Command {
     let mut command = std::process::Command::new(cargo);
     command.current_dir(workspace.root());
     command
+}
+
+/// Returns the text of every source file under `folder`, and in its folders.
+fn sources(folder: &Path) -> Result<Vec<String>> {
+    let mut folders = vec![folder.to_path_buf()];
+    let mut texts = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                texts.push(fs::read_to_string(path)?);
+            }
+        }
+    }
+    Ok(texts)
 }

@@ -3,10 +3,7 @@
 //! The compiler enforces the first: every other crate's root has to say `forbid(unsafe_code)`. The count is of the
 //! source as it stands, comments and texts left out; a rising number is a topic for a review.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{MetadataCommand, Package};
@@ -31,7 +28,8 @@ pub(super) fn check(workspace: &Workspace, progress: Progress) -> Result<()> {
     for package in metadata.workspace_packages() {
         let name = package.name.as_str();
         let folder = package.manifest_path.parent().context("a manifest is in a folder")?;
-        let count = count_in(folder.join("src").as_std_path())?;
+        let texts = super::sources(folder.join("src").as_std_path())?;
+        let count: usize = texts.iter().map(|text| count_uses(&stripped(text))).sum();
         if count > 0 {
             progress.say(&format!("{name:12} {count:4} uses of unsafe"));
         }
@@ -57,24 +55,6 @@ fn is_safe(package: &Package) -> Result<bool> {
     Ok(true)
 }
 
-/// Counts in every source file under `folder`.
-fn count_in(folder: &Path) -> Result<usize> {
-    let mut folders = vec![folder.to_path_buf()];
-    let mut count = 0;
-    while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
-        let paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        for path in paths {
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                count += count_uses(&stripped(&fs::read_to_string(path)?));
-            }
-        }
-    }
-    Ok(count)
-}
-
 /// Counts the keyword where it opens something: a block, a function, an implementation, a trait or an extern block.
 fn count_uses(text: &str) -> usize {
     let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '{').filter(|word| !word.is_empty());
@@ -89,7 +69,7 @@ fn count_uses(text: &str) -> usize {
 }
 
 /// Returns `text` without comments and without the insides of texts and characters.
-fn stripped(text: &str) -> String {
+pub(super) fn stripped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
