@@ -45,6 +45,8 @@ pub fn run(
     let mut lpm = Command::new(workspace.target("lpm").join("release").join("lpm"));
     lpm.args(["--routes", &extent.routes.to_string(), "--turns", &extent.turns.to_string()]);
     lpm.args(["--seconds", &extent.seconds.to_string()]).stdout(Stdio::piped());
+    // All structures in large pages where the machine has some, as the kernel's memory is mapped.
+    lpm.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
     let mut child = lpm.spawn().context("cannot run the longest-prefix matches")?;
     let output = child.stdout.take().context("its output is a pipe")?;
     let mut records = Vec::new();

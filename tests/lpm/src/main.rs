@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
+    fs,
     io::{self, Write},
     net::Ipv4Addr,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -162,12 +163,19 @@ fn mib(octets: usize) -> f64 {
     octets as f64 / f64::from(1 << 20)
 }
 
+/// Returns how much of the process's memory is in large pages, in words.
+fn large_pages() -> Option<String> {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").ok()?;
+    let amount = |name: &str| rollup.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    Some(format!("of {}, {} in large pages", amount("Rss:")?, amount("AnonHugePages:")?))
+}
+
 fn print(measure: &str, subject: &str, arguments: &Arguments, figures: Map<String, Value>) -> Result<()> {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let conditions = json!({ "routes": arguments.routes, "seed": arguments.seed });
     let record = json!({
         "measure": measure, "subject": subject, "conditions": conditions,
-        "figures": figures, "notes": [], "time": time,
+        "figures": figures, "notes": large_pages().into_iter().collect::<Vec<_>>(), "time": time,
     });
     writeln!(io::stdout(), "{record}")?;
     Ok(())
