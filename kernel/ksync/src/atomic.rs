@@ -23,9 +23,9 @@ pub use core::sync::atomic::AtomicU64 as DeviceU64;
 /// Words of large tables that are read for every packet: loom's in loom's models, else `core`'s. To shuttle a lookup is one step, or
 /// its schedules would be spent on tables.
 #[cfg(not(loom))]
-pub use core::sync::atomic::{AtomicU16 as TableU16, AtomicU32 as TableU32};
+pub use core::sync::atomic::{AtomicU16 as TableU16, AtomicU32 as TableU32, AtomicU64 as TableU64};
 #[cfg(loom)]
-pub use loom::sync::atomic::{AtomicU16 as TableU16, AtomicU32 as TableU32};
+pub use loom::sync::atomic::{AtomicU16 as TableU16, AtomicU32 as TableU32, AtomicU64 as TableU64};
 
 /// Tells the processor (or the model checker's scheduler) that this is a spin-wait iteration.
 ///
@@ -39,4 +39,20 @@ pub fn spin_loop() {
     loom::thread::yield_now();
     #[cfg(shuttle)]
     shuttle::thread::yield_now();
+}
+
+/// Asks the memory for the cache line in which `word` is, for reading, and waits for nothing. To models it is no access.
+///
+/// # Context
+/// Either; does not block.
+#[inline]
+pub fn prefetch<T>(word: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: PREFETCHT0 is a hint that changes nothing a program can see and faults for no address (Intel SDM vol. 2B, PREFETCHh).
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(word).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = word;
 }

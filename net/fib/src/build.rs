@@ -4,14 +4,15 @@ use alloc::{sync::Arc, vec::Vec};
 
 use ksync::{
     Once,
-    atomic::{AtomicUsize, TableU16, TableU32},
+    atomic::{AtomicUsize, TableU16, TableU32, TableU64},
 };
 use wire::Ipv4Prefix;
 
 use crate::{
     Fib, FibError, NextHop, Rib, RouteSource,
     bucket::Bucket,
-    cells::{BASE_MASK, BLOCKS, Cells, Leaf, PAGE, PAGES},
+    cells::{BLOCKS, Cells, Leaf, PAGE, PAGES},
+    entry::Entry,
     paint::{NoSpace, Painter},
     rib::{LONG_LENGTH, place_of},
     shape::SLOTS,
@@ -59,7 +60,7 @@ pub(crate) fn build(rib: &Rib, leaves: &[Leaf], spare: Spare) -> Result<Built, F
     let covers = covers(rib, leaves)?;
     let plan = Plan::new(rib, &covers, spare)?;
     let hops = hops(rib, spare.hops)?;
-    let mut making = Making::new(leaves, &plan, hops.len())?;
+    let mut making = Making::new(leaves, &plan)?;
     making.covers(&plan, &covers);
     for (index, bucket) in rib.buckets().filter(|(_, bucket)| !bucket.all().is_empty()) {
         let cover = covers.get(index).copied().unwrap_or(0);
@@ -167,20 +168,15 @@ impl Plan {
 /// A table in the making.
 struct Making<'a> {
     leaves: &'a [Leaf],
-    entries: Vec<TableU32>,
+    entries: Vec<TableU64>,
     values: Vec<TableU16>,
     space: Space,
 }
 
 impl<'a> Making<'a> {
-    fn new(leaves: &'a [Leaf], plan: &Plan, hops: usize) -> Result<Self, FibError> {
-        let mut made =
-            Self { leaves, entries: Vec::new(), values: Vec::new(), space: Space::new(hops + 1, plan.entries) };
-        made.entries.try_reserve_exact(plan.entries).map_err(|_| FibError::NoMemory)?;
-        made.entries.resize_with(plan.entries, || TableU32::new(0));
-        made.values.try_reserve(hops + 1).map_err(|_| FibError::NoMemory)?;
-        made.values.extend((0..=Leaf::MAX).take(hops + 1).map(TableU16::new));
-        Ok(made)
+    fn new(leaves: &'a [Leaf], plan: &Plan) -> Result<Self, FibError> {
+        let entries = exactly(Vec::new(), plan.entries, || TableU64::new(0))?;
+        Ok(Self { leaves, entries, values: Vec::new(), space: Space::new(0, plan.entries) })
     }
 
     /// Gives each block the answer of the prefixes that are shorter than a bucket's.
@@ -201,7 +197,7 @@ impl<'a> Making<'a> {
 
     fn fill(&mut self, first: usize, len: usize, leaf: Leaf) {
         for entry in self.entries.get_mut(first..first + len).unwrap_or_default() {
-            *entry = TableU32::new(u32::from(leaf));
+            *entry = TableU64::new(Entry::of(leaf).bits());
         }
     }
 
@@ -210,14 +206,14 @@ impl<'a> Making<'a> {
         for (place, block) in (first..).zip(0..16) {
             let entry = self.block(bucket, block, cover)?;
             if let Some(cell) = self.entries.get_mut(place) {
-                *cell = TableU32::new(entry);
+                *cell = TableU64::new(entry.bits());
             }
         }
         Ok(())
     }
 
     /// Makes one block, with as much more memory as it takes.
-    fn block(&mut self, bucket: &Bucket, block: u16, cover: Leaf) -> Result<u32, FibError> {
+    fn block(&mut self, bucket: &Bucket, block: u16, cover: Leaf) -> Result<Entry, FibError> {
         loop {
             let mark = (self.space.next_value, self.space.next_group);
             let painter = Painter { values: &self.values, entries: &self.entries, leaves: self.leaves };
@@ -236,7 +232,7 @@ impl<'a> Making<'a> {
     fn grow(&mut self) -> Result<(), FibError> {
         const GROUPS: usize = SLOTS;
         const VALUES: usize = LONGEST + GROUPS * SLOTS * SLOTS;
-        if self.values.len() > BASE_MASK as usize {
+        if self.values.len().max(self.entries.len()) > u32::MAX as usize {
             return Err(FibError::TooScattered);
         }
         self.values.try_reserve(VALUES).map_err(|_| FibError::NoMemory)?;
@@ -244,7 +240,7 @@ impl<'a> Making<'a> {
         self.space.end_of_values = self.values.len();
         if self.space.end_of_entries - self.space.next_group < GROUPS * SLOTS {
             self.entries.try_reserve(GROUPS * SLOTS).map_err(|_| FibError::NoMemory)?;
-            self.entries.resize_with(self.space.next_group + GROUPS * SLOTS, || TableU32::new(0));
+            self.entries.resize_with(self.space.next_group + GROUPS * SLOTS, || TableU64::new(0));
             self.space.end_of_entries = self.entries.len();
         }
         Ok(())
@@ -265,7 +261,7 @@ impl<'a> Making<'a> {
         let groups = (self.space.next_group - plan.entries) / SLOTS;
         let more_groups = if spare.groups == 0 { 0 } else { spare.groups + groups / 8 };
         let entries = self.space.next_group + more_groups * SLOTS;
-        let entries = exactly(self.entries, entries, || TableU32::new(0))?;
+        let entries = exactly(self.entries, entries, || TableU64::new(0))?;
         (self.space.end_of_values, self.space.end_of_entries) = (values.len(), entries.len());
         let mut pages = Vec::new();
         pages.try_reserve_exact(plan.pages.len()).map_err(|_| FibError::NoMemory)?;

@@ -1,9 +1,8 @@
 //! What a lookup reads: [`Fib`], a handle to arrays of words that one writer may change while any number of threads read.
 //!
-//! The upper 20 bits of an address choose an *entry*: ten bits of shape, 22 bits of base. The next four bits choose a slot; the
-//! [shape](crate::shape) says which of the block's few values the slot has; that value, at base + rank, is the answer. A block that has one
-//! answer only has shape 0, and for base the answer itself: the first values are the numbers from 0 up, so that it takes the same way. For
-//! prefixes longer than /24 the value leads to a *group*: 16 more entries for the 256 addresses.
+//! The upper 20 bits of an address choose an *[entry](Entry)*, the next four bits one of its 16 slots. Most entries have the answers of all
+//! slots in themselves; of the others the answer is among the *values*. For prefixes longer than /24 the value leads to a *group*: 16 more
+//! entries for the 256 addresses.
 //!
 //! Large tables have an entry for each of the 2^20 blocks. Small ones have *pages* of 256 entries, found through an array of 4096 pages,
 //! most of them one and the same.
@@ -18,31 +17,22 @@ use core::{fmt, mem::size_of, net::Ipv4Addr};
 
 use ksync::{
     Once,
-    atomic::{AtomicUsize, Ordering, TableU16, TableU32},
+    atomic::{AtomicUsize, Ordering, TableU16, TableU32, TableU64, prefetch},
 };
 
-use crate::{
-    NextHop, NextHopId,
-    shape::{RANKS, SLOTS},
-};
+use crate::{NextHop, NextHopId, batch, entry::Entry, shape::SLOTS};
 
 /// An answer: 0 is "no route", else a next hop's number; or, with [`LONG`], where in its block the number of a group is.
 pub(crate) type Leaf = u16;
 
 /// Set in a value that leads to a group.
 pub(crate) const LONG: Leaf = 0x8000;
-/// How many bits of an entry are its base.
-pub(crate) const BASE_BITS: u32 = 22;
-/// The base of an entry.
-pub(crate) const BASE_MASK: u32 = (1 << BASE_BITS) - 1;
 /// How many blocks there are.
 pub(crate) const BLOCKS: usize = 1 << 20;
 /// How many entries a page has.
 pub(crate) const PAGE: usize = 256;
 /// How many pages cover all addresses.
 pub(crate) const PAGES: usize = BLOCKS / PAGE;
-/// How many lookups of a batch are under way at once.
-const WAVE: usize = 32;
 
 /// A destination with a place for the index that a lookup answers, for [`Fib::lookup_all`].
 pub trait Sought {
@@ -58,8 +48,8 @@ pub(crate) struct Cells {
     /// For each 2^20 addresses the first entry of their page; empty if there is an entry for each block.
     pub(crate) pages: Vec<TableU32>,
     /// Blocks or pages, then groups.
-    pub(crate) entries: Vec<TableU32>,
-    /// The numbers from 0 to that of the last possible hop; then what entries lead to.
+    pub(crate) entries: Vec<TableU64>,
+    /// What far entries lead to.
     pub(crate) values: Vec<TableU16>,
     /// By number, less one. Written once.
     pub(crate) hops: Vec<Once<NextHop>>,
@@ -136,20 +126,17 @@ impl Fib {
         self.cells.hops.len() + 1
     }
 
-    /// Looks up all `destinations`, with up to 32 lookups under way at once, and writes their indices (see
-    /// [`lookup_index`](Self::lookup_index)) to the places of `indices`. The shorter of the two slices counts.
+    /// Looks up all `destinations`, many at a time, and writes their indices (see [`lookup_index`](Self::lookup_index)) to the places of
+    /// `indices`. The shorter of the two slices counts.
     #[inline]
     pub fn lookup_batch(&self, destinations: &[Ipv4Addr], indices: &mut [u16]) {
-        let cells = &*self.cells;
-        for (destinations, indices) in destinations.chunks(WAVE).zip(indices.chunks_mut(WAVE)) {
-            cells.wave(destinations, indices);
-        }
+        batch::look_up(&self.cells, (destinations, indices));
     }
 
     /// As [`lookup_batch`](Self::lookup_batch), for destinations that lie in `items` beside the places for their indices.
     #[inline]
     pub fn lookup_all<T: Sought>(&self, items: &mut [T]) {
-        items.chunks_mut(WAVE).for_each(|items| self.cells.wave_in(items));
+        batch::look_up(&self.cells, items);
     }
 
     /// Returns whether the two are handles to one table.
@@ -162,7 +149,8 @@ impl Fib {
     #[must_use]
     pub fn size(&self) -> FibSize {
         let cells = &*self.cells;
-        let octets = (cells.pages.capacity() + cells.entries.capacity()) * size_of::<TableU32>()
+        let octets = cells.pages.capacity() * size_of::<TableU32>()
+            + cells.entries.capacity() * size_of::<TableU64>()
             + cells.values.capacity() * size_of::<TableU16>()
             + cells.hops.capacity() * size_of::<Once<NextHop>>();
         let next_hops = cells.hops.iter().filter(|hop| hop.get().is_some()).count();
@@ -171,12 +159,22 @@ impl Fib {
 }
 
 impl Cells {
-    /// Returns the entry of the block of `address`. Every index was checked when the table was made: 0 would mean a broken one.
+    /// Returns the entry of the block of `address`. Every index was checked when the table was made: an empty one would mean a broken table.
     #[inline]
-    fn entry(&self, address: u32) -> u32 {
-        let block = address >> 12;
-        let place = if self.pages.is_empty() { block } else { self.place_in_page(block) };
-        self.entry_at(place as usize)
+    pub(crate) fn entry(&self, address: u32) -> Entry {
+        self.blocks().map_or_else(|| self.paged(address), |blocks| read(&blocks[block_of(address)]))
+    }
+
+    /// Returns the entries of all blocks, if the table has one for each.
+    #[inline]
+    pub(crate) fn blocks(&self) -> Option<&[TableU64; BLOCKS]> {
+        self.entries.first_chunk().filter(|_| self.pages.is_empty())
+    }
+
+    /// As [`entry`](Self::entry), in a table that has pages.
+    #[inline]
+    pub(crate) fn paged(&self, address: u32) -> Entry {
+        entry_in(&self.entries, self.place_in_page(address >> 12) as usize)
     }
 
     /// Returns where the entry of a block is, in a table that has pages.
@@ -187,113 +185,68 @@ impl Cells {
         page + (block & 255)
     }
 
+    /// Asks the memory for the first of the values that an entry leads to, if it leads anywhere.
     #[inline]
-    fn entry_at(&self, place: usize) -> u32 {
-        entry_in(&self.entries, place)
+    pub(crate) fn ask(&self, entry: Entry) {
+        if entry.is_far()
+            && let Some(value) = self.values.get(entry.base() as usize)
+        {
+            prefetch(value);
+        }
     }
 
+    /// Returns the answer of the entry for `address`.
     #[inline]
-    fn value(&self, entry: u32, address: u32) -> Leaf {
-        value_of(&self.values, entry, address)
-    }
-
-    /// Returns the first value of an entry.
-    #[inline]
-    pub(crate) fn first_value(&self, entry: usize) -> Leaf {
-        value_in(&self.values, u64::from(self.entry_at(entry) & BASE_MASK))
-    }
-
-    #[inline]
-    fn answer(&self, entry: u32, address: u32) -> Leaf {
-        let value = self.value(entry, address);
+    pub(crate) fn answer(&self, entry: Entry, address: u32) -> Leaf {
+        let rank = entry.rank(address);
+        if !entry.is_far() {
+            return entry.value(rank);
+        }
+        let value = value_in(&self.values, u64::from(entry.base()) + u64::from(rank));
         if value & LONG == 0 { value } else { self.in_group(entry, value, address) }
     }
 
     /// Returns the answer for an address in whose /24 there are longer prefixes.
     #[cold]
-    fn in_group(&self, entry: u32, value: Leaf, address: u32) -> Leaf {
+    fn in_group(&self, entry: Entry, value: Leaf, address: u32) -> Leaf {
         let group = self.group(entry, value);
-        // The next four bits choose an entry, the last four a slot.
-        let entry = self.entry_at(group as usize + (address >> 4) as usize % SLOTS);
-        self.value(entry, address << 8)
+        // The next four bits choose an entry, the last four a slot. Nothing in a group leads to another.
+        let entry = entry_in(&self.entries, group as usize + (address >> 4) as usize % SLOTS);
+        let rank = entry.rank(address << 8);
+        if entry.is_far() {
+            value_in(&self.values, u64::from(entry.base()) + u64::from(rank))
+        } else {
+            entry.value(rank)
+        }
     }
 
     /// Returns the first entry of the group that a value leads to.
-    pub(crate) fn group(&self, entry: u32, value: Leaf) -> u32 {
-        let place = u64::from(entry & BASE_MASK) + u64::from(value & !LONG);
+    pub(crate) fn group(&self, entry: Entry, value: Leaf) -> u32 {
+        let place = u64::from(entry.base()) + u64::from(value & !LONG);
         u32::from(value_in(&self.values, place)) | u32::from(value_in(&self.values, place + 1)) << 16
     }
-
-    /// Looks up at most [`WAVE`] addresses, step by step for all, so that the memory works on all at once.
-    #[inline]
-    fn wave(&self, destinations: &[Ipv4Addr], indices: &mut [u16]) {
-        let mut entries = [0; WAVE];
-        self.load_entries(destinations.iter().copied(), &mut entries);
-        let (values, mut seen) = (&*self.values, 0);
-        for ((destination, entry), index) in destinations.iter().zip(&entries).zip(indices.iter_mut()) {
-            *index = value_of(values, *entry, destination.to_bits());
-            seen |= *index;
-        }
-        if seen & LONG != 0 {
-            self.finish(destinations, &entries, indices);
-        }
-    }
-
-    /// The same for destinations that lie beside the places for their indices.
-    #[inline]
-    fn wave_in<T: Sought>(&self, items: &mut [T]) {
-        let mut entries = [0; WAVE];
-        self.load_entries(items.iter().map(T::destination), &mut entries);
-        let values = &*self.values;
-        for (item, entry) in items.iter_mut().zip(&entries) {
-            let address = item.destination().to_bits();
-            let value = value_of(values, *entry, address);
-            item.set_index(if value & LONG == 0 { value } else { self.in_group(*entry, value, address) });
-        }
-    }
-
-    /// Loads the entries of the blocks of so many destinations.
-    #[inline]
-    fn load_entries(&self, destinations: impl Iterator<Item = Ipv4Addr>, entries: &mut [u32; WAVE]) {
-        // Asked once for all, not for each.
-        let all = &*self.entries;
-        if self.pages.is_empty() {
-            for (destination, entry) in destinations.zip(entries) {
-                *entry = entry_in(all, (destination.to_bits() >> 12) as usize);
-            }
-        } else {
-            for (destination, entry) in destinations.zip(entries) {
-                *entry = entry_in(all, self.place_in_page(destination.to_bits() >> 12) as usize);
-            }
-        }
-    }
-
-    /// Takes the last step for those of a wave that lead to groups.
-    #[cold]
-    fn finish(&self, destinations: &[Ipv4Addr], entries: &[u32; WAVE], indices: &mut [u16]) {
-        for ((destination, entry), index) in destinations.iter().zip(entries).zip(indices.iter_mut()) {
-            if *index & LONG != 0 {
-                *index = self.in_group(*entry, *index, destination.to_bits());
-            }
-        }
-    }
 }
 
+/// Returns the number of the block of `address`.
 #[inline]
-fn entry_in(entries: &[TableU32], place: usize) -> u32 {
+pub(crate) const fn block_of(address: u32) -> usize {
+    (address >> 12) as usize
+}
+
+/// Reads an entry.
+#[inline]
+pub(crate) fn read(entry: &TableU64) -> Entry {
     // ORDERING: acquire pairs with the release of the store that replaces an entry: we see values and groups as they were written.
-    entries.get(place).map_or(0, |entry| entry.load(Ordering::Acquire))
-}
-
-/// Returns the value of the slot of `address` in the block of `entry`; the slot is in bits 8 to 11.
-#[inline]
-fn value_of(values: &[TableU16], entry: u32, address: u32) -> Leaf {
-    let rank = RANKS[(entry >> BASE_BITS) as usize] >> ((address >> 6) & 0x3c) & 15;
-    value_in(values, u64::from(entry & BASE_MASK) + rank)
+    Entry::from_bits(entry.load(Ordering::Acquire))
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "a base has 22 bits")]
+fn entry_in(entries: &[TableU64], place: usize) -> Entry {
+    entries.get(place).map_or(Entry::of(0), read)
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "a place has little more than 32 bits")]
 fn value_in(values: &[TableU16], place: u64) -> Leaf {
     // ORDERING: relaxed, because values are written before the entry that leads to them is stored.
     values.get(place as usize).map_or(0, |value| value.load(Ordering::Relaxed))

@@ -1,7 +1,7 @@
 //! The forwarding table: longest-prefix match with lock-free readers.
 //!
 //! - [`Rib`]: the control plane's side. All routes, several per prefix if several sources know one.
-//! - [`Fib`]: the data path's side. A lookup touches two cache lines, takes no lock, and can be made for many addresses at once.
+//! - [`Fib`]: the data path's side. Most lookups touch one cache line; one takes no lock, and can be made for many addresses at once.
 //! - [`Table`]: both, with each change of the one entered into the other while it is read.
 //! - [`NextHop`]: where a matching packet goes.
 //!
@@ -15,9 +15,11 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod batch;
 mod bucket;
 mod build;
 mod cells;
+mod entry;
 mod hops;
 mod nexthop;
 mod paint;

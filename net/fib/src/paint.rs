@@ -3,19 +3,20 @@
 //! In the order of a bucket a prefix comes before everything inside it, so that painting slots in that order leaves in each the longest match.
 //! Thread context.
 
-use ksync::atomic::{Ordering, TableU16, TableU32};
+use ksync::atomic::{Ordering, TableU16, TableU64};
 
 use crate::{
     bucket::{Bucket, Packed},
-    cells::{BASE_BITS, BASE_MASK, Cells, LONG, Leaf},
-    shape::{SLOTS, Shaped, values_of},
+    cells::{Cells, LONG, Leaf},
+    entry::Entry,
+    shape::{SLOTS, Shaped},
     space::{Limbo, Slice, Space},
 };
 
 /// Makes entries in free parts of the arrays.
 pub(crate) struct Painter<'a> {
     pub(crate) values: &'a [TableU16],
-    pub(crate) entries: &'a [TableU32],
+    pub(crate) entries: &'a [TableU64],
     /// By hop: the hop, or 0 if routes to it are not usable.
     pub(crate) leaves: &'a [Leaf],
 }
@@ -26,13 +27,13 @@ pub(crate) struct NoSpace;
 
 impl Painter<'_> {
     /// Makes the entry of block `block` (0 to 15) of `bucket`, where `cover` is the answer of prefixes too short for the bucket.
-    pub(crate) fn block(&self, bucket: &Bucket, block: u16, cover: Leaf, space: &mut Space) -> Result<u32, NoSpace> {
+    pub(crate) fn block(&self, bucket: &Bucket, block: u16, cover: Leaf, space: &mut Space) -> Result<Entry, NoSpace> {
         let first = block << 12;
         let (mut rest, before) = bucket.from(first);
         let cover = if before == 0 { cover } else { self.cover(bucket, first, cover) };
         let is_inside = |route: &&Packed| route.key.bits() >> 12 == block;
         if rest.first().filter(is_inside).is_none() {
-            return Ok(u32::from(cover));
+            return Ok(Entry::of(cover));
         }
         let mut slots = [cover; SLOTS];
         let mut groups = [0; SLOTS];
@@ -95,23 +96,23 @@ impl Painter<'_> {
         for (place, slots) in (group as usize..).zip(leaves.as_chunks::<SLOTS>().0) {
             let entry = self.store(&Shaped::fit(slots), space)?;
             // ORDERING: relaxed, because nobody finds the group before the entry that leads to it is stored.
-            self.entries.get(place).ok_or(NoSpace)?.store(entry, Ordering::Relaxed);
+            self.entries.get(place).ok_or(NoSpace)?.store(entry.bits(), Ordering::Relaxed);
         }
         Ok(Some(group))
     }
 
-    /// Stores the values of a block and returns its entry.
-    fn store(&self, shaped: &Shaped, space: &mut Space) -> Result<u32, NoSpace> {
-        if shaped.shape == 0 {
-            return Ok(shaped.values().first().copied().map_or(0, u32::from));
+    /// Returns the entry of a block, its values stored if it has not room for them.
+    fn store(&self, shaped: &Shaped, space: &mut Space) -> Result<Entry, NoSpace> {
+        if let Some(entry) = Entry::near(shaped) {
+            return Ok(entry);
         }
         let base = space.slice(shaped.values().len()).ok_or(NoSpace)?;
         self.write(base, shaped.values().iter().copied())?;
-        entry(shaped.shape, base)
+        Ok(Entry::far(shaped.shape, base))
     }
 
     /// As [`store`](Self::store), for a block some of whose slots lead to groups: the groups' numbers come after the values.
-    fn with_groups(&self, slots: &[Leaf; SLOTS], groups: &[u32; SLOTS], space: &mut Space) -> Result<u32, NoSpace> {
+    fn with_groups(&self, slots: &[Leaf; SLOTS], groups: &[u32; SLOTS], space: &mut Space) -> Result<Entry, NoSpace> {
         let shaped = Shaped::fit(slots);
         let values = shaped.values();
         let long = values.iter().filter(|&&value| value & LONG != 0).count();
@@ -129,7 +130,7 @@ impl Painter<'_> {
             self.write(number, [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])])?;
             place += 2;
         }
-        entry(shaped.shape, base)
+        Ok(Entry::far(shaped.shape, base))
     }
 
     fn write(&self, base: u32, values: impl IntoIterator<Item = Leaf>) -> Result<(), NoSpace> {
@@ -141,11 +142,6 @@ impl Painter<'_> {
     }
 }
 
-/// Puts shape and base together.
-fn entry(shape: u32, base: u32) -> Result<u32, NoSpace> {
-    if base > BASE_MASK { Err(NoSpace) } else { Ok(shape << BASE_BITS | base) }
-}
-
 /// Skips the other sources' routes for the prefix of `route` if it is usable itself.
 fn skip_prefix<'r>(route: &Packed, after: &'r [Packed], leaf: Leaf) -> &'r [Packed] {
     let others = after.iter().take_while(|other| leaf != 0 && other.key.same_prefix(route.key)).count();
@@ -153,19 +149,18 @@ fn skip_prefix<'r>(route: &Packed, after: &'r [Packed], leaf: Leaf) -> &'r [Pack
 }
 
 /// Notes in `limbo` what `entry` leads to, now that no lookup finds it any more.
-pub(crate) fn discard(cells: &Cells, entry: u32, limbo: &mut Limbo) {
-    let (shape, base) = (entry >> BASE_BITS, entry & BASE_MASK);
-    if shape == 0 {
+pub(crate) fn discard(cells: &Cells, entry: Entry, limbo: &mut Limbo) {
+    if !entry.is_far() {
         return;
     }
-    let mut len = values_of(shape);
+    let (base, mut len) = (entry.base(), entry.values());
     for value in cells.values.iter().skip(base as usize).take(len) {
         let value = value.load(Ordering::Relaxed);
         if value & LONG != 0 {
             len += 2;
             let group = cells.group(entry, value);
             for entry in cells.entries.iter().skip(group as usize).take(SLOTS) {
-                discard(cells, entry.load(Ordering::Relaxed), limbo);
+                discard(cells, Entry::from_bits(entry.load(Ordering::Relaxed)), limbo);
             }
             limbo.add_group(group);
         }

@@ -110,14 +110,16 @@ const fn are_apart(one: usize, two: usize) -> bool {
     a + a_width <= b || b + b_width <= a
 }
 
-static DICTIONARY: Dictionary = Dictionary::new();
+const DICTIONARY: Dictionary = Dictionary::new();
 
 /// By shape: the rank of slot `s` in bits `4 s` to `4 s + 3`.
-pub(crate) static RANKS: &[u64; SHAPES] = &DICTIONARY.ranks;
+pub(crate) static RANKS: [u64; SHAPES] = DICTIONARY.ranks;
+static VALUES: [u8; SHAPES] = DICTIONARY.values;
+static PAIRS: [[u16; PIECES + 1]; PIECES + 1] = DICTIONARY.pieces;
 
 /// Returns how many values `shape` has.
-pub(crate) fn values_of(shape: u32) -> usize {
-    DICTIONARY.values.get(shape as usize).copied().map_or(0, usize::from)
+pub(crate) fn values_of(shape: usize) -> usize {
+    VALUES.get(shape).copied().map_or(0, usize::from)
 }
 
 /// 16 slots, fitted to a shape.
@@ -157,7 +159,7 @@ impl Shaped {
     }
 
     fn set_pieces(&mut self, slots: &[Leaf; SLOTS], Pieces { cover, one, two }: Pieces) {
-        self.shape = u32::from(DICTIONARY.pieces[one][two]);
+        self.shape = u32::from(PAIRS[one][two]);
         self.values[0] = cover;
         self.values[1] = slots[extent(one).0];
         self.len = 2;
@@ -250,7 +252,7 @@ mod tests {
             let slots = slots.map(|slot| slot % range);
             let shaped = Shaped::fit(&slots);
             prop_assert_eq!(unfold(&shaped), slots);
-            prop_assert_eq!(shaped.values().len(), values_of(shaped.shape));
+            prop_assert_eq!(shaped.values().len(), values_of(shaped.shape as usize));
         }
     }
 

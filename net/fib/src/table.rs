@@ -17,7 +17,8 @@ use crate::{
     Fib, FibError, NextHop, Rib, Route, RouteSource,
     bucket::Bucket,
     build::{self, Built, Spare},
-    cells::{Cells, Leaf, PAGE},
+    cells::{Cells, Leaf, PAGE, block_of, read},
+    entry::Entry,
     paint::{NoSpace, Painter, discard},
     rib::{LONG_LENGTH, place_of},
     shape::SLOTS,
@@ -151,12 +152,13 @@ impl Table {
         Ok(grace)
     }
 
-    /// Reads what a change of `prefix` is about to replace: in a large table it is in no cache, and comes while the route is looked for.
+    /// Asks the memory for what a change of `prefix` is about to replace: in a large table it is in no cache, and comes while the route is
+    /// looked for.
     #[inline]
     fn fetch(&self, prefix: Ipv4Prefix) {
         let cells: &Cells = &self.built.fib.cells;
-        if cells.pages.is_empty() {
-            core::hint::black_box(cells.first_value((prefix.addr().to_bits() >> 12) as usize));
+        if let Some(blocks) = cells.blocks() {
+            cells.ask(read(&blocks[block_of(prefix.addr().to_bits())]));
         }
     }
 
@@ -233,8 +235,8 @@ impl Table {
             let cell = cells.entries.get(first + usize::from(block)).ok_or(NoSpace)?;
             let before = cell.load(Ordering::Relaxed);
             // ORDERING: release pairs with the acquire of the lookup: who finds the new entry sees what it leads to.
-            cell.store(entry, Ordering::Release);
-            discard(cells, before, &mut self.limbo);
+            cell.store(entry.bits(), Ordering::Release);
+            discard(cells, Entry::from_bits(before), &mut self.limbo);
         }
         Ok(())
     }

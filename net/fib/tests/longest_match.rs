@@ -149,5 +149,5 @@ fn a_table_of_three_routes_takes_little_memory() {
     add(&mut rib, "0.0.0.0/0", RouteSource::Static, NextHop::gateway(1, addr("10.0.2.2")));
     let size = rib.build().expect("a table").size();
     assert_eq!((size.routes, size.next_hops), (3, 3));
-    assert!(size.octets < 20_000, "{size:?}");
+    assert!(size.octets < 24_000, "{size:?}");
 }
