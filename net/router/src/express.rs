@@ -13,7 +13,11 @@ use ifnet::IfIndex;
 use pktbuf::{PacketBatch, PacketBuf};
 use wire::MacAddr;
 
-use crate::{counters, tally, ways::Known, worker::Pass};
+use crate::{
+    counters, tally,
+    ways::{Known, Whose},
+    worker::Pass,
+};
 
 /// Packets in a run, at most.
 const RUN: usize = 32;
@@ -149,10 +153,11 @@ impl Pass<'_> {
         self.enqueue_of(packet, IfIndex(way.out), way.source);
     }
 
-    /// Sends a plain packet the way that packets by its next hop have gone before, or finds it.
+    /// Sends a plain packet the way that packets by its next hop, or to its host, have gone before, or finds it.
     #[inline]
     fn send_known(&mut self, mut packet: PacketBuf, plain: Plain, way: &mut Way) {
-        match self.core.ways.get(plain.hop) {
+        let ways = &self.core.ways;
+        match ways.by_gateway(plain.hop).or_else(|| ways.to_host(plain.hop, plain.destination)) {
             Some(&Known { out, longest, rewrite, .. }) if u32::from(plain.total_len) <= longest => {
                 rewrite.apply(&mut packet, plain);
                 self.enqueue_of(packet, IfIndex(out), way.source);
@@ -164,16 +169,18 @@ impl Pass<'_> {
     /// Sends a plain packet by a next hop of which nothing is remembered, or that is too long for it.
     #[inline(never)]
     fn send_first(&mut self, packet: PacketBuf, plain: Plain, way: &mut Way) {
-        // Packets for one neighbour come together, and of a neighbour nothing is remembered by its next hop.
-        if way.destination != plain.destination && self.find_way(plain.destination, plain.hop, way) {
-            self.core.ways.put(plain.hop, way.out, way.longest, way.rewrite);
+        // Packets for one neighbour come together.
+        if way.destination != plain.destination
+            && let Some(whose) = self.find_way(plain.destination, plain.hop, way)
+        {
+            self.core.ways.put(plain.hop, whose, way.out, way.longest, way.rewrite);
         }
         self.send_plain(packet, plain, way);
     }
 
-    /// Finds how packets for `destination` leave; returns whether all that have this next hop leave so.
+    /// Finds how packets for `destination` leave. Returns whose packets with this next hop leave so, if it is known.
     #[inline]
-    fn find_way(&mut self, destination: Ipv4Addr, hop: u16, way: &mut Way) -> bool {
+    fn find_way(&mut self, destination: Ipv4Addr, hop: u16, way: &mut Way) -> Option<Whose> {
         let adjacency = self.snapshot.tables.adjacency(hop);
         let (out, neighbour) = (adjacency.out(), adjacency.neighbour(destination));
         let mac = self.router.arp().lookup(IfIndex(out), neighbour);
@@ -181,7 +188,8 @@ impl Pass<'_> {
         let longest = if mac.is_some() { adjacency.longest() } else { 0 };
         let rewrite = adjacency.rewrite(mac.unwrap_or(MacAddr::ZERO));
         *way = Way { destination, out, longest, rewrite, source: way.source };
-        adjacency.is_by_gateway() && mac.is_some()
+        let whose = if adjacency.is_by_gateway() { Whose::All } else { Whose::Host(destination) };
+        mac.map(|_| whose)
     }
 
     /// Has a packet of a run judged the long way, after which what was known of a neighbour may no longer be so.

@@ -203,3 +203,82 @@ fn a_route_that_moves_to_another_gateway_takes_all_its_destinations_with_it() {
     }
     bench.assert_conserved();
 }
+
+/// Frames to so many hosts of the network behind port 1, in one run.
+fn to_hosts(hosts: u8) -> Vec<Vec<u8>> {
+    let header = |n| Ipv4Header { destination: host(n), ..good() };
+    (0..hosts).map(|n| udp(&header(n), u32::from(n))).collect()
+}
+
+fn host(n: u8) -> Ipv4Addr {
+    Ipv4Addr::new(198, 51, 100, 100 + n)
+}
+
+/// The cards that the hosts have at first.
+fn cards(hosts: u8) -> Vec<MacAddr> {
+    (0..hosts).map(|n| MacAddr([2, 0xb, 0, 0, 1, n])).collect()
+}
+
+/// A bench that knows so many hosts.
+fn with_hosts(hosts: u8) -> Bench {
+    let mut bench = Bench::warm();
+    for (n, mac) in (0..hosts).zip(cards(hosts)) {
+        bench.learn(EM1, host(n), mac);
+    }
+    bench.ports[1].take();
+    bench
+}
+
+#[test]
+fn a_host_with_a_new_card_gets_its_packets_there_from_then_on_and_no_other_does() {
+    let mut bench = with_hosts(20);
+    let mut macs = cards(20);
+    for card in 0..5 {
+        macs[7] = MacAddr([2, 0xb, 0, 0, 2, card]);
+        bench.learn(EM1, host(7), macs[7]);
+        bench.ports[1].take();
+        for _ in 0..3 {
+            bench.receive_all(EM0, &to_hosts(20));
+            assert_eq!(stations(&bench, 1), macs, "card {card}");
+        }
+    }
+    bench.assert_conserved();
+}
+
+#[test]
+fn hosts_that_come_together_are_still_in_use_for_arp() {
+    let mut bench = with_hosts(2);
+    for _ in 0..2400 {
+        bench.receive_all(EM0, &to_hosts(2));
+        bench.ports[1].take_ip();
+        bench.tick_after(500);
+    }
+    bench.ports[1].take();
+    bench.tick_after(2000);
+    let asked = arps(&bench.ports[1].take());
+    let expected: Vec<_> =
+        cards(2).into_iter().zip(0..).map(|(mac, n)| (ArpOperation::Request, host(n), mac)).collect();
+    assert_eq!(asked, expected, "old, in use, and asked directly");
+    bench.assert_conserved();
+}
+
+#[test]
+fn a_host_that_gets_a_route_of_its_own_leaves_the_others_where_they_are() {
+    let mut bench = with_hosts(20);
+    let (gateway, mac) = (Ipv4Addr::new(198, 51, 100, 77), MacAddr([2, 0xb, 0, 0, 0, 77]));
+    bench.learn(EM1, gateway, mac);
+    let own = "198.51.100.107/32".parse().unwrap();
+    let mut macs = cards(20);
+    for _ in 0..3 {
+        bench.ports[1].take();
+        bench.receive_all(EM0, &to_hosts(20));
+        assert_eq!(stations(&bench, 1), macs);
+        bench.router.add_routes([(own, RouteTarget::Via(gateway))]).unwrap();
+        macs[7] = mac;
+        bench.receive_all(EM0, &to_hosts(20));
+        assert_eq!(stations(&bench, 1), macs);
+        bench.router.remove_routes([own]).unwrap();
+        macs[7] = cards(20)[7];
+    }
+    bench.assert_conserved();
+}
