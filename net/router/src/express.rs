@@ -156,8 +156,7 @@ impl Pass<'_> {
     /// Sends a plain packet the way that packets by its next hop, or to its host, have gone before, or finds it.
     #[inline]
     fn send_known(&mut self, mut packet: PacketBuf, plain: Plain, way: &mut Way) {
-        let ways = &self.core.ways;
-        match ways.by_gateway(plain.hop).or_else(|| ways.to_host(plain.hop, plain.destination)) {
+        match self.core.ways.get(plain.hop, plain.destination) {
             Some(&Known { out, longest, rewrite, .. }) if u32::from(plain.total_len) <= longest => {
                 rewrite.apply(&mut packet, plain);
                 self.enqueue_of(packet, IfIndex(out), way.source);

@@ -87,18 +87,16 @@ impl Ways {
         });
     }
 
-    /// Returns the way by a next hop, if it is known, and is one by a gateway.
+    /// Returns the way to a host by a next hop, if it is known.
     #[inline]
-    pub(crate) fn by_gateway(&self, hop: u16) -> Option<&Known> {
-        let known = self.gateways.get(usize::from(hop) % WAYS)?;
-        (known.name == self.name(hop)).then_some(known)
-    }
-
-    /// Returns the way to a host by a next hop, if it is known, and is one without a gateway.
-    #[inline]
-    pub(crate) fn to_host(&self, hop: u16, host: Ipv4Addr) -> Option<&Known> {
-        let known = self.hosts.get(place_of(host))?;
-        (known.name == self.name(hop) && known.host == host).then_some(known)
+    pub(crate) fn get(&self, hop: u16, host: Ipv4Addr) -> Option<&Known> {
+        let name = self.name(hop);
+        let by_gateway = self.gateways.get(usize::from(hop) % WAYS)?;
+        if by_gateway.name == name {
+            return Some(by_gateway);
+        }
+        let to_host = self.hosts.get(place_of(host))?;
+        (to_host.name == name && to_host.host == host).then_some(to_host)
     }
 
     /// Remembers the way by a next hop, in place of another perhaps.
@@ -137,6 +135,9 @@ fn nothing<const N: usize>() -> Box<[Known; N]> {
 mod tests {
     use super::*;
 
+    /// A host of which nothing is remembered by itself.
+    const ANY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
     #[test]
     fn a_way_is_known_until_anything_changes_that_it_depends_on() {
         let mut ways = Ways::new();
@@ -144,14 +145,14 @@ mod tests {
         let changes = [(1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2), (2, 2, 1)];
         for (snapshot, neighbours, now) in changes {
             ways.refresh(snapshot, neighbours, second(now));
-            assert!(ways.by_gateway(7).is_none(), "after a change to {snapshot} {neighbours} {now}");
+            assert!(ways.get(7, ANY).is_none(), "after a change to {snapshot} {neighbours} {now}");
             ways.put(7, Whose::All, 3, 1500, Rewrite::NONE);
             ways.refresh(snapshot, neighbours, second(now));
-            assert_eq!(ways.by_gateway(7).map(|known| (known.out, known.longest)), Some((3, 1500)));
-            assert!(ways.by_gateway(8).is_none());
+            assert_eq!(ways.get(7, ANY).map(|known| (known.out, known.longest)), Some((3, 1500)));
+            assert!(ways.get(8, ANY).is_none());
         }
         ways.forget();
-        assert!(ways.by_gateway(7).is_none());
+        assert!(ways.get(7, ANY).is_none());
     }
 
     #[test]
@@ -160,10 +161,10 @@ mod tests {
         let other = 7 + u16::try_from(WAYS).unwrap_or(0);
         ways.put(7, Whose::All, 1, 1500, Rewrite::NONE);
         ways.put(other, Whose::All, 2, 1400, Rewrite::NONE);
-        assert!(ways.by_gateway(7).is_none());
-        assert_eq!(ways.by_gateway(other).map(|known| known.out), Some(2));
+        assert!(ways.get(7, ANY).is_none());
+        assert_eq!(ways.get(other, ANY).map(|known| known.out), Some(2));
         // Nothing is known at first, whatever the places hold.
-        assert!(Ways::new().by_gateway(0).is_none());
+        assert!(Ways::new().get(0, ANY).is_none());
     }
 
     #[test]
@@ -173,15 +174,15 @@ mod tests {
         // The same place.
         let other = Ipv4Addr::from_bits(host.to_bits() + u32::try_from(HOSTS).unwrap_or(0));
         ways.put(7, Whose::Host(host), 1, 1500, Rewrite::NONE);
-        assert_eq!(ways.to_host(7, host).map(|known| known.out), Some(1));
-        assert!(ways.to_host(8, host).is_none() && ways.to_host(7, other).is_none() && ways.by_gateway(7).is_none());
+        assert_eq!(ways.get(7, host).map(|known| known.out), Some(1));
+        assert!(ways.get(8, host).is_none() && ways.get(7, other).is_none() && ways.get(7, ANY).is_none());
         ways.put(7, Whose::Host(other), 2, 1500, Rewrite::NONE);
-        assert!(ways.to_host(7, host).is_none());
-        assert_eq!(ways.to_host(7, other).map(|known| known.out), Some(2));
+        assert!(ways.get(7, host).is_none());
+        assert_eq!(ways.get(7, other).map(|known| known.out), Some(2));
         ways.forget();
-        assert!(ways.to_host(7, other).is_none());
+        assert!(ways.get(7, other).is_none());
         // Nothing is known at first, whatever the places hold.
-        assert!(Ways::new().to_host(0, Ipv4Addr::UNSPECIFIED).is_none());
+        assert!(Ways::new().get(0, Ipv4Addr::UNSPECIFIED).is_none());
     }
 
     #[test]
@@ -192,7 +193,7 @@ mod tests {
         ways.epoch = u32::MAX;
         ways.put(9, Whose::All, 1, 1500, Rewrite::NONE);
         ways.forget();
-        assert!(ways.by_gateway(7).is_none() && ways.by_gateway(9).is_none());
-        assert!(ways.to_host(7, Ipv4Addr::LOCALHOST).is_none());
+        assert!(ways.get(7, ANY).is_none() && ways.get(9, ANY).is_none());
+        assert!(ways.get(7, Ipv4Addr::LOCALHOST).is_none());
     }
 }
