@@ -1,7 +1,7 @@
 //! How many packet buffers there are, and of what size: the largest MTU decides, and the memory there is.
 //!
 //! Key type: [`Stock`]. All buffers of a router are equal, so that one long-packet interface makes them large for all. Where memory is
-//! short for large ones, rings and pools are made shorter together, up to an eighth; then there are no long packets.
+//! short, rings and pools are made shorter together, up to an eighth; where large ones do not fit even so, there are no long packets.
 //! Context: the first thread.
 
 use e1000::{AROUND_PACKET, Config};
@@ -12,8 +12,8 @@ use pktbuf::BufferSize;
 const FRAMES_BASE: usize = 1024;
 const FRAMES_PER_CARD: usize = RX_DESCRIPTORS as usize + 256;
 /// Descriptors of a card, in all its queues, unless memory is short.
-const RX_DESCRIPTORS: u16 = 1024;
-const TX_DESCRIPTORS: u16 = 512;
+const RX_DESCRIPTORS: u16 = Config::RX_DESCRIPTORS;
+const TX_DESCRIPTORS: u16 = Config::TX_DESCRIPTORS;
 /// How often rings and pools may be halved.
 const MOST_HALVINGS: u32 = 3;
 
@@ -28,12 +28,15 @@ impl Stock {
     /// What usual frames are received with.
     pub(crate) const USUAL: Self = Self { size: BufferSize::K2, halvings: 0 };
 
-    /// Returns all that can be tried for an MTU, the best first, the usual size last.
+    /// What there is at the least, and as much of it as the memory gives.
+    pub(crate) const LEAST: Self = Self { size: BufferSize::K2, halvings: MOST_HALVINGS };
+
+    /// Returns all that can be tried for an MTU, the best first, [`LEAST`](Self::LEAST) last.
     pub(crate) fn choices(mtu: u16) -> impl Iterator<Item = Self> {
         let size = BufferSize::holding(usize::from(mtu) + usize::from(AROUND_PACKET)).unwrap_or(BufferSize::K16);
-        let halvings = if size == BufferSize::K2 { 0..=0 } else { 0..=MOST_HALVINGS };
-        let large = halvings.map(move |halvings| Self { size, halvings });
-        large.chain((size != BufferSize::K2).then_some(Self::USUAL))
+        let sizes = [Some(size), (size != BufferSize::K2).then_some(BufferSize::K2)];
+        let all = |size| (0..=MOST_HALVINGS).map(move |halvings| Self { size, halvings });
+        sizes.into_iter().flatten().flat_map(all)
     }
 
     /// Returns the octets of the pool for so many cards of `cards` in all. What its own receive may fill the transmit rings of all.
@@ -56,5 +59,39 @@ impl Stock {
     /// Returns whether rings are shorter than usual.
     pub(crate) const fn is_short(self) -> bool {
         self.halvings > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn named(mtu: u16) -> Vec<(usize, [u16; 2])> {
+        Stock::choices(mtu).map(|stock| (stock.size.octets(), stock.descriptors(1))).collect()
+    }
+
+    #[test]
+    fn rings_get_shorter_before_packets_do() {
+        let usual = [(2048, [2048, 512]), (2048, [1024, 256]), (2048, [512, 128]), (2048, [256, 80])];
+        assert_eq!(named(1500), usual);
+        assert_eq!(Stock::choices(1500).next(), Some(Stock::USUAL));
+        assert_eq!(named(9000).get(4..), Some(usual.as_slice()), "after four of large buffers");
+        assert_eq!(Stock::choices(9000).last(), Some(Stock::LEAST));
+    }
+
+    #[test]
+    fn each_choice_takes_less_than_the_one_before_and_still_fills_its_rings() {
+        for (own, cards) in [(1, 1), (2, 2), (2, 8), (8, 8)] {
+            let choices: Vec<_> = Stock::choices(9000).collect();
+            for pair in choices.windows(2).filter(|pair| pair[0].size == pair[1].size) {
+                assert!(pair[1].octets(own, cards) < pair[0].octets(own, cards));
+            }
+            for stock in choices {
+                let [rx, tx] = stock.descriptors(1).map(usize::from);
+                assert!(stock.octets(own, cards) / stock.size.stride() > rx * own + tx * (cards - 1), "{stock:?}");
+            }
+        }
     }
 }

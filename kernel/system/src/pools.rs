@@ -129,14 +129,15 @@ fn say_if_elsewhere(of: &NodePool) {
     }
 }
 
-/// Finds memory for the buffers: large ones if there is room for enough of them, usual ones as many as there may be.
+/// Finds memory for the buffers: large ones if there is room for enough of them, else usual ones; fewer where there is little, and of the
+/// [least](Stock::LEAST) as many as there may be.
 fn provide(shares: &[Share], cards: usize, mtu: u16) -> Option<(Stock, Vec<PhysMemory>)> {
     let allowed = frame::usage().free * PHYSICAL_FRAME / SHARE;
     let first = Stock::choices(mtu).next()?;
     let all = |stock: Stock| shares.iter().map(|&(_, own)| stock.octets(own, cards)).sum::<usize>();
     let (stock, memory) = Stock::choices(mtu).find_map(|stock| {
         let wanted = all(stock);
-        if wanted > allowed && stock != Stock::USUAL {
+        if wanted > allowed && stock != Stock::LEAST {
             return None;
         }
         let take = |&(node, own): &Share| {

@@ -70,15 +70,15 @@ fn rdt_is_written_once_for_many_frames_and_a_pass_honours_its_budget() {
     (0..70).for_each(|n| bench.nic.inject(frame(0, n, 100)));
     bench.nic.settle();
     let before = bench.nic.writes(Reg::Rdt(0));
-    assert_eq!(bench.service(50), 50);
-    assert_eq!(bench.service(50), 20);
-    assert_eq!(bench.service(50), 0);
-    assert_eq!(bench.nic.writes(Reg::Rdt(0)), before + 1, "twenty more are not worth the doorbell");
+    assert_eq!(bench.service(60), 60);
+    assert_eq!(bench.service(60), 10);
+    assert_eq!(bench.service(60), 0);
+    assert_eq!(bench.nic.writes(Reg::Rdt(0)), before + 1, "ten more are not worth the doorbell");
     assert_eq!(bench.adapter.rx_backlog(), Ok(0), "and yet nothing waits");
-    (70..82).for_each(|n| bench.nic.inject(frame(0, n, 100)));
+    (70..92).for_each(|n| bench.nic.inject(frame(0, n, 100)));
     bench.nic.settle();
-    assert_eq!((bench.service(50), bench.nic.writes(Reg::Rdt(0))), (12, before + 2));
-    assert_eq!(serials(&mut bench), (0..82).collect::<Vec<_>>());
+    assert_eq!((bench.service(60), bench.nic.writes(Reg::Rdt(0))), (22, before + 2));
+    assert_eq!(serials(&mut bench), (0..92).collect::<Vec<_>>());
     bench.detach().unwrap();
 }
 
@@ -251,10 +251,10 @@ fn a_view_of_the_ring_shows_where_driver_and_device_stand_and_a_device_that_is_g
     let mut bench = machine.port(0);
     (0..70).for_each(|n| bench.nic.inject(frame(0, n, 100)));
     bench.nic.settle();
-    assert_eq!(bench.service(50), 50);
+    assert_eq!(bench.service(60), 60);
     let look = bench.adapter.look_at_rx(0);
-    assert_eq!((look.next, look.device.len), (50, Some(80)));
-    assert_eq!((look.device.head, look.device.tail, look.device.owned()), (Some(70), Some(49), Some(59)));
+    assert_eq!((look.next, look.device.len), (60, Some(80)));
+    assert_eq!((look.device.head, look.device.tail, look.device.owned()), (Some(70), Some(59), Some(69)));
     bench.nic.set_faults(|faults| faults.gone = true);
     let gone = bench.adapter.look_at_rx(0).device;
     assert_eq!((gone.len, gone.head, gone.tail, gone.owned()), (None, None, None, None));
@@ -262,21 +262,21 @@ fn a_view_of_the_ring_shows_where_driver_and_device_stand_and_a_device_that_is_g
 }
 
 #[test]
-fn under_a_backlog_descriptors_go_back_a_quarter_of_the_ring_at_a_time_and_afterwards_at_once() {
+fn under_a_backlog_descriptors_go_back_by_three_quarters_of_the_ring_and_afterwards_at_once() {
     let machine = crate::machine(1200);
     let config = e1000::Config { rx_descriptors: 512, ..crate::config(0) };
     let mut bench = machine.attach(&machine.nic(mac(0)), config).unwrap();
     bench.adapter.start().unwrap();
-    (0..424).for_each(|n| bench.nic.inject(frame(0, n, 60)));
+    (0..488).for_each(|n| bench.nic.inject(frame(0, n, 60)));
     bench.nic.settle();
     let doorbells = |bench: &Bench| bench.nic.writes(Reg::Rdt(0));
     let before = doorbells(&bench);
-    let told: Vec<u64> = (0..6)
+    let told: Vec<u64> = (0..7)
         .map(|_| {
             assert_eq!(bench.service(64), 64);
             doorbells(&bench) - before
         })
         .collect();
-    assert_eq!(told, [0, 1, 1, 2, 2, 3], "full batches: 128 at a time");
-    assert_eq!((bench.service(64), doorbells(&bench) - before), (40, 4), "nothing waits any more");
+    assert_eq!(told, [0, 0, 0, 0, 0, 1, 1], "full batches: 384 at a time");
+    assert_eq!((bench.service(64), doorbells(&bench) - before), (40, 2), "nothing waits any more");
 }
