@@ -39,10 +39,12 @@ impl Bench {
                 rates.push(self.zero_loss_rate(session, cpus, size)?);
                 Ok(())
             })?;
-            for factor in FACTORS {
-                let bar = self.progress.line(&format!("{size} octets, both ways, {factor} times the zero-loss rate"));
-                let mut records: Vec<Record> = Vec::new();
-                for _ in 0..self.options.rounds {
+            let mut curves: Vec<Vec<Record>> = FACTORS.map(|_| Vec::new()).into();
+            // Each round is a whole curve: what disturbs the machine for some seconds must not fall on one point alone.
+            for round in 1..=self.options.rounds {
+                for (factor, records) in FACTORS.into_iter().zip(&mut curves) {
+                    let what = format!("{size} octets, both ways, {factor} times the zero-loss rate, round {round}");
+                    let bar = self.progress.line(&what);
                     arena.each(|index, session| {
                         let rate = rates.get(index).copied().unwrap_or_default() * factor;
                         if records.len() <= index {
@@ -61,8 +63,10 @@ impl Bench {
                         add_answers(record, &console, &measured.outcome.asked);
                         Ok(())
                     })?;
+                    bar.finish_and_clear();
                 }
-                bar.finish_and_clear();
+            }
+            for records in curves {
                 self.tell(&records);
                 records.into_iter().try_for_each(|record| self.folder.put(record))?;
             }
