@@ -1,19 +1,20 @@
 //! Many lookups at once: [`look_up`], over [`Lanes`]. Any context.
 //!
 //! A large table is in no cache, and a lookup alone is one long wait for memory. So the lanes go in waves, and the memory is
-//! asked for all that a wave will read before the first of it is read.
+//! asked for all that the next wave will read before the first lane of this one is answered. A few of them find their values
+//! elsewhere: those are asked for as well, and such lanes answered last.
 
 use core::net::Ipv4Addr;
 
-use ksync::atomic::prefetch;
+use ksync::atomic::{TableU64, prefetch};
 
 use crate::{
     Sought,
-    cells::{Cells, block_of, read},
+    cells::{BLOCKS, Cells, block_of, read},
 };
 
-/// How many lanes a wave has: more lines than this are not on their way from memory at once.
-const WAVE: usize = 32;
+/// How many lanes a wave has: more lines than this are not on their way from memory at once. As many as a `u32` has bits.
+const WAVE: usize = u32::BITS as usize;
 
 /// Destinations beside places for their indices.
 pub(crate) trait Lanes: Sized {
@@ -38,16 +39,43 @@ pub(crate) fn look_up<L: Lanes>(cells: &Cells, mut lanes: L) {
         }
         return;
     };
-    while lanes.len() > 0 {
-        let (mut wave, rest) = lanes.split(WAVE);
-        for lane in 0..wave.len() {
-            prefetch(&blocks[block_of(wave.address(lane))]);
+    let (mut wave, mut rest) = lanes.split(WAVE);
+    ask(blocks, &wave);
+    while wave.len() > 0 {
+        let (next, after) = rest.split(WAVE);
+        ask(blocks, &next);
+        answer(cells, blocks, &mut wave);
+        (wave, rest) = (next, after);
+    }
+}
+
+/// Asks the memory for the entries of a wave.
+#[inline]
+fn ask<L: Lanes>(blocks: &[TableU64; BLOCKS], wave: &L) {
+    for lane in 0..wave.len() {
+        prefetch(&blocks[block_of(wave.address(lane))]);
+    }
+}
+
+/// Answers a wave.
+#[inline]
+fn answer<L: Lanes>(cells: &Cells, blocks: &[TableU64; BLOCKS], wave: &mut L) {
+    let mut far = 0_u32;
+    for lane in 0..wave.len() {
+        let address = wave.address(lane);
+        let entry = read(&blocks[block_of(address)]);
+        if entry.is_far() {
+            cells.ask(entry);
+            far |= 1 << lane;
+        } else {
+            wave.set(lane, entry.value(entry.rank(address)));
         }
-        for lane in 0..wave.len() {
-            let address = wave.address(lane);
-            wave.set(lane, cells.answer(read(&blocks[block_of(address)]), address));
-        }
-        lanes = rest;
+    }
+    while far != 0 {
+        let lane = far.trailing_zeros() as usize;
+        far &= far - 1;
+        let address = wave.address(lane);
+        wave.set(lane, cells.answer(read(&blocks[block_of(address)]), address));
     }
 }
 
