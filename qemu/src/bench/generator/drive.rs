@@ -276,8 +276,12 @@ impl Drive<'_> {
             self.streams.iter().filter_map(|active| active.pace.as_ref()).map(|pace| pace.idle(self.now())).min();
         match (self.load.mode, next) {
             (Mode::Open { .. }, Some(idle)) if self.load.times => port::wait(self.ports, Duration::from_nanos(idle)),
-            // Whoever cannot send in time for want of room in the socket waits for that.
-            (Mode::Open { .. }, Some(0)) if sent == 0 => port::wait(self.ports, GATHER),
+            // Whoever cannot send in time for want of room in the socket leaves it alone for a while: it holds enough for QEMU to
+            // read meanwhile, and whoever asked for room at each frame that comes would take the router's time.
+            (Mode::Open { .. }, Some(0)) if sent == 0 => {
+                std::thread::sleep(GATHER);
+                Ok(())
+            }
             (Mode::Open { .. }, Some(idle)) => {
                 std::thread::sleep(Duration::from_nanos(idle));
                 Ok(())
