@@ -37,6 +37,8 @@ const BATCHES: usize = 4;
 /// receives, the very frames that are looked out for among them.
 const LOOKS: usize = 8;
 const READINGS: usize = 8;
+/// Frames after which a thread has its processor forget its translations: a few times a second under load, never without.
+const FLUSH_AFTER: usize = 1 << 16;
 
 /// An interrupt event of this kernel.
 pub(crate) type Event = IntrEvent<Threads>;
@@ -149,7 +151,17 @@ impl Port {
         let sampler = Sampler::new(tsc, interrupt.profile.clone().unwrap_or_default());
         let (port, batch) = (Arc::clone(self), PacketBatch::new());
         let (first, linger) = (FirstPacket::default(), Linger::new());
-        Ok(Box::new(Forwarder { port, vector: interrupt.vector, rx, worker, batch, first, linger, sampler }))
+        Ok(Box::new(Forwarder {
+            port,
+            vector: interrupt.vector,
+            rx,
+            worker,
+            batch,
+            first,
+            linger,
+            sampler,
+            since_flush: 0,
+        }))
     }
 
     /// `em0`, or `em0:rx1` for one of several interrupts.
@@ -268,6 +280,8 @@ struct Forwarder {
     first: FirstPacket,
     linger: Linger,
     sampler: Sampler,
+    /// Frames served since the processor last forgot its translations.
+    since_flush: usize,
 }
 
 impl Forwarder {
@@ -307,6 +321,17 @@ impl Forwarder {
         })
     }
 
+    /// Has the processor forget its translations once in a while. An emulator's TLB changes its size only then, by what was used: QEMU's
+    /// begins with 256 pages, each packet lies in another, and a processor that never flushes pays a walk for each.
+    #[inline]
+    fn refresh_translations(&mut self, served: usize) {
+        self.since_flush += served;
+        if self.since_flush >= FLUSH_AFTER {
+            self.since_flush = 0;
+            machine::paging::flush_all();
+        }
+    }
+
     /// Waits a few microseconds for a frame.
     fn look_out(&self) -> bool {
         (0..LOOKS).any(|_| {
@@ -329,6 +354,7 @@ impl Handler for Forwarder {
         }
         if served > 0 {
             self.first.after_pass(&self.worker);
+            self.refresh_translations(served);
             // A short run takes no time that counts.
             self.linger.worked(now, if served > BUDGET { time::now() } else { now });
             // One more look costs a read of memory; an interrupt costs an exit and 128 us on some devices.
