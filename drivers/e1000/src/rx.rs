@@ -181,7 +181,9 @@ impl RxRing {
             Sums::Compared => self.harvest_comparing(counters, budget, cache, &mut sink),
             _ => self.harvest(counters, budget, cache, &mut sink),
         };
-        let worth = if served < budget { REFILL.min(self.maps.len() / 2) } else { self.worth_under_backlog() };
+        // While frames wait for the thread in any case, a longer wait for descriptors costs nothing, and each write waits for the device.
+        // QEMU's 82540EM, its ring empty, gets in that write all its host has read, and drops what finds none, on this CPU.
+        let worth = if served < budget { REFILL.min(self.maps.len() / 2) } else { REFILL.max(self.maps.len() * 3 / 4) };
         if self.unflushed >= worth {
             self.publish(adapter.regs());
         }
@@ -197,13 +199,6 @@ impl RxRing {
     #[must_use]
     pub fn vouches(&self) -> bool {
         self.vouched
-    }
-
-    /// How many served descriptors are worth a register write while frames wait for the thread in any case: then a longer wait for
-    /// descriptors costs nothing, and each write waits for the device. QEMU's 82540EM, its ring empty, gets in that very write all frames
-    /// that its host has read meanwhile, and drops those that find no descriptor, for which this CPU would pay.
-    fn worth_under_backlog(&self) -> usize {
-        REFILL.max(self.maps.len() * 3 / 4)
     }
 
     #[inline]
