@@ -68,6 +68,16 @@ fn twenty_four_processors_forward_between_eight_cards() -> Result<()> {
     bench.finish()
 }
 
+/// Eight cards in so little memory that their rings as long as usual would take more than all packet buffers.
+#[test]
+fn eight_cards_forward_in_64_mib_with_shorter_rings() -> Result<()> {
+    let machine = Machine { memory: 64, ..Machine::default() };
+    let mut bench = Plan { machine, ..Bench::of(8) }.alone().boot_warm()?;
+    log_shows(&mut bench, &["descriptors, fewer buffers"])?;
+    ring(&mut bench)?;
+    bench.finish()
+}
+
 /// What `show memory` says of a packet pool.
 #[derive(Debug, PartialEq, Eq)]
 struct Pool {
