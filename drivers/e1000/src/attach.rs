@@ -136,19 +136,29 @@ impl<R: RegisterIo> Adapter<R> {
     ) -> Result<Attached<R>, Error> {
         config.validate()?;
         let sizes = FrameSizes::new(config.mtu, config.variant, pool)?;
-        hardware::reset(&regs, delay, config.variant)?;
-        frames::share_fifo(&regs, delay, config.variant, sizes)?;
+        let variant = config.variant;
+        // Memory is made ready while the device reloads itself.
+        let reloading = hardware::begin_reset(&regs, delay, variant)?;
         let flow_control = config.flow_control;
-        let mac = eeprom::station_address(&regs, delay, config.variant.eerd)?;
         let tags = Tags::new(parent, pool, sizes, &config).map_err(|_| Error::NoDmaMemory)?;
         let mut buildings: Vec<Building> = (0..config.queues).map(|_| Building::default()).collect();
         let built = buildings.iter_mut().try_for_each(|building| building.build(&tags, pool, sizes, &config));
-        if let Err(error) = built.and_then(|()| hardware::set_link_up(&regs)) {
-            // The reset above was acknowledged, and neither half has been enabled since.
-            let stopped = bus_dma::DmaStopped::attest(&config.name, &tags.port);
-            buildings.into_iter().for_each(|building| building.undo(&stopped));
-            return Err(error);
-        }
+        let ready = built.and_then(|()| {
+            reloading.finish(&regs, delay, variant)?;
+            frames::share_fifo(&regs, delay, variant, sizes)?;
+            let mac = eeprom::station_address(&regs, delay, variant.eerd)?;
+            hardware::set_link_up(&regs)?;
+            Ok(mac)
+        });
+        let mac = match ready {
+            Ok(mac) => mac,
+            Err(error) => {
+                // The reset above was acknowledged, and neither half has been enabled since.
+                let stopped = bus_dma::DmaStopped::attest(&config.name, &tags.port);
+                buildings.into_iter().for_each(|building| building.undo(&stopped));
+                return Err(error);
+            }
+        };
         let name: Arc<str> = config.name.as_str().into();
         let (mut rx, mut queues) = (Vec::new(), Vec::new());
         for (queue, building) in (0..).zip(buildings) {

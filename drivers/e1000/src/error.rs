@@ -4,6 +4,8 @@
 
 use core::fmt;
 
+use ksync::time::Instant;
+
 use crate::regs::{ALL_ONES, Reg, RegisterIo};
 
 /// Why an operation on the device failed.
@@ -62,13 +64,19 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// A busy wait, given by the machine (or a model, which lets its device take a step meanwhile).
+/// A busy wait and the time, given by the machine (or a model, which lets its device take a step meanwhile).
 pub trait Delay: Send + Sync {
     /// Waits about `micros` microseconds.
     ///
     /// # Context
     /// Thread.
     fn micros(&self, micros: u32);
+
+    /// Returns the time, on which [`micros`](Self::micros) is spent.
+    ///
+    /// # Context
+    /// Thread.
+    fn now(&self) -> Instant;
 }
 
 /// What became of a bounded wait.

@@ -4,6 +4,7 @@
 //! What differs on QEMU's model is said where it matters.
 
 use bus_dma::{BusAddr, DmaMem};
+use ksync::time::Instant;
 
 use crate::{
     config::Moderation,
@@ -58,6 +59,17 @@ pub(crate) fn mask_all<R: RegisterIo>(regs: &R) {
 /// and resets nothing: there, what a boot loader or we left enabled would go on. RCTL is only written if the receiver
 /// is on, since QEMU stops reception for a second at each write to it.
 pub(crate) fn reset<R: RegisterIo>(regs: &R, delay: &dyn Delay, variant: &Variant) -> Result<(), Error> {
+    begin_reset(regs, delay, variant)?.finish(regs, delay, variant)
+}
+
+/// A device that has been reset, does no DMA any more, and loads its registers from its EEPROM: to be left alone until [`Self::finish`].
+#[must_use]
+pub(crate) struct Reloading {
+    since: Instant,
+}
+
+/// Does the first half of [`reset`], after which there is time for what does not need the device.
+pub(crate) fn begin_reset<R: RegisterIo>(regs: &R, delay: &dyn Delay, variant: &Variant) -> Result<Reloading, Error> {
     mask_all(regs);
     // No new transmit work; what is in the FIFO may leave.
     regs.write32(Reg::Tctl, Tctl::PSP.bits());
@@ -80,17 +92,27 @@ pub(crate) fn reset<R: RegisterIo>(regs: &R, delay: &dyn Delay, variant: &Varian
         Polled::TimedOut => return Err(Error::ResetTimeout),
         Polled::Gone => return Err(Error::Gone),
     }
-    match variant.dma_stop {
-        DmaStop::Reset => delay.micros(RELOAD_MICROS),
-        // A device without an EEPROM never says so; what it lacks is seen when its address is read.
-        DmaStop::MasterDisable => {
-            let _ = poll(regs, delay, Reg::Eecd, RELOAD_BUDGET, |eecd| eecd & regs::EECD_AUTO_RD != 0);
+    Ok(Reloading { since: delay.now() })
+}
+
+impl Reloading {
+    /// Waits for what is left of the reload. Afterwards every interrupt is masked and no cause is pending.
+    pub(crate) fn finish<R: RegisterIo>(self, regs: &R, delay: &dyn Delay, variant: &Variant) -> Result<(), Error> {
+        match variant.dma_stop {
+            DmaStop::Reset => {
+                let gone = delay.now().saturating_duration_since(self.since).as_micros();
+                delay.micros(RELOAD_MICROS.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX)));
+            }
+            // A device without an EEPROM never says so; what it lacks is seen when its address is read.
+            DmaStop::MasterDisable => {
+                let _ = poll(regs, delay, Reg::Eecd, RELOAD_BUDGET, |eecd| eecd & regs::EECD_AUTO_RD != 0);
+            }
         }
+        // Reset clears the mask; firmware that ran meanwhile may have set it again.
+        mask_all(regs);
+        read_checked(regs, Reg::Icr)?;
+        Ok(())
     }
-    // Reset clears the mask; firmware that ran meanwhile may have set it again.
-    mask_all(regs);
-    read_checked(regs, Reg::Icr)?;
-    Ok(())
 }
 
 /// Brings the link up by auto-negotiation, without flow control until that is agreed (14.3, 14.8), and leaving VLAN tags alone.
@@ -253,8 +275,9 @@ pub(crate) fn stop<R: RegisterIo>(regs: &R, delay: &dyn Delay, variant: &Variant
 }
 
 fn disable_master<R: RegisterIo>(regs: &R, delay: &dyn Delay) -> Result<(), Error> {
-    let ctrl = read_checked(regs, Reg::Ctrl)?;
-    regs.write32(Reg::Ctrl, ctrl | Ctrl::GIO_MASTER_DISABLE.bits());
+    // One that is stuck in an earlier reset is not told to begin another, after which it could not be asked anything.
+    let ctrl = Ctrl::from_bits_retain(read_checked(regs, Reg::Ctrl)?).difference(Ctrl::RST);
+    regs.write32(Reg::Ctrl, (ctrl | Ctrl::GIO_MASTER_DISABLE).bits());
     let idle = |status| status & Status::GIO_MASTER_ENABLE.bits() == 0;
     match poll(regs, delay, Reg::Status, MASTER_BUDGET, idle) {
         Polled::Done(_) => Ok(()),

@@ -9,6 +9,7 @@ use e1000::{
     Delay, Reg, RegisterIo,
     regs::{ALL_ONES, Ctrl, Rctl, Tctl},
 };
+use ksync::time::Instant;
 use machine::{mmio::MmioWindow, time};
 
 use crate::fail_points::{self, Lie};
@@ -83,5 +84,9 @@ pub(crate) struct Clock;
 impl Delay for Clock {
     fn micros(&self, micros: u32) {
         time::delay(Duration::from_micros(u64::from(micros)));
+    }
+
+    fn now(&self) -> Instant {
+        time::now()
     }
 }

@@ -27,6 +27,8 @@ pub struct Faults {
     pub mask_stuck: bool,
     /// EERD never says done.
     pub eeprom_dead: bool,
+    /// Microseconds that pass between the first look at the clock after a reset and the next: not a fault, but a driver that is busy.
+    pub busy_after_reset: u32,
     /// RAH0 and RAL0 are empty after reset.
     pub address_not_preloaded: bool,
     /// GIO master disable is never acknowledged: STATUS keeps saying that requests are pending (82574L).

@@ -12,6 +12,7 @@ use e1000::{
 use ksync::{
     atomic::{AtomicBool, Ordering},
     model::{self, JoinHandle, Mutex, MutexGuard},
+    time::Instant,
 };
 use wire::MacAddr;
 
@@ -232,6 +233,12 @@ impl Nic {
         self.device().engine.ignored
     }
 
+    /// Returns the microseconds that have passed: what the driver waited, and what it was busy.
+    #[must_use]
+    pub fn clock(&self) -> u64 {
+        self.device().clock
+    }
+
     /// Returns the frames sent that were shorter than 60 octets.
     #[must_use]
     pub fn runts(&self) -> u64 {
@@ -251,7 +258,14 @@ impl RegisterIo for Nic {
 
 impl Delay for Nic {
     /// Waiting is when the device works.
-    fn micros(&self, _micros: u32) {
+    fn micros(&self, micros: u32) {
+        self.device().pass(micros);
         self.step();
+    }
+
+    fn now(&self) -> Instant {
+        let mut device = self.device();
+        device.look_at_clock();
+        Instant::from_nanos(device.clock * 1000)
     }
 }

@@ -13,6 +13,9 @@ use wire::MacAddr;
 
 use crate::{engine::Engine, faults::Faults};
 
+/// How long the device loads its registers from its EEPROM after a reset (5.6.1). EECD says when that is over.
+const RELOAD_MICROS: u32 = 5000;
+
 /// The state of the device.
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -37,6 +40,12 @@ pub(crate) struct Device {
     pub(crate) writes: HashMap<u32, u64>,
     /// CTRL reads until RST clears.
     reset_reads: u32,
+    /// Microseconds left in which it loads its registers and must be left alone.
+    reloading: u32,
+    /// The driver has looked at the clock since the reset.
+    looked: bool,
+    /// Microseconds that have passed.
+    pub(crate) clock: u64,
     pub(crate) resets: u32,
     /// PCI COMMAND.BME: without it the device reaches no memory.
     pub(crate) bus_master: bool,
@@ -69,6 +78,9 @@ impl Device {
             negotiations: 0,
             writes: HashMap::new(),
             reset_reads: 0,
+            reloading: 0,
+            looked: false,
+            clock: 0,
             resets: 0,
             bus_master: true,
             in_flight: None,
@@ -123,8 +135,23 @@ impl Device {
         Some(vector)
     }
 
+    /// Lets time pass.
+    pub(crate) fn pass(&mut self, micros: u32) {
+        self.clock += u64::from(micros);
+        self.reloading = self.reloading.saturating_sub(micros);
+    }
+
+    /// Lets pass what the driver was busy since its first look after a reset.
+    pub(crate) fn look_at_clock(&mut self) {
+        if std::mem::replace(&mut self.looked, true) {
+            self.pass(self.faults.busy_after_reset);
+        }
+    }
+
     /// Counts an access; returns whether the device still answers.
-    fn answers(&mut self) -> bool {
+    fn answers(&mut self, reg: Reg) -> bool {
+        let allowed = self.reloading == 0 || matches!(reg, Reg::Ctrl | Reg::Eecd);
+        assert!(allowed, "{reg:?}: the device needs {} us more after its reset", self.reloading);
         if self.faults.gone_after > 0 {
             self.faults.gone_after -= 1;
             self.faults.gone |= self.faults.gone_after == 0;
@@ -133,7 +160,7 @@ impl Device {
     }
 
     pub(crate) fn read(&mut self, reg: Reg) -> u32 {
-        if !self.answers() {
+        if !self.answers(reg) {
             return u32::MAX;
         }
         match reg {
@@ -148,6 +175,7 @@ impl Device {
                 self.plain.remove(&reg.offset()).unwrap_or(0)
             }
             Reg::Ctrl => self.read_ctrl(),
+            Reg::Eecd if self.reloading > 0 => self.get(reg) & !EECD_AUTO_RD,
             _ => self.get(reg),
         }
     }
@@ -179,7 +207,7 @@ impl Device {
     }
 
     pub(crate) fn write(&mut self, reg: Reg, value: u32) {
-        if !self.answers() {
+        if !self.answers(reg) {
             return;
         }
         *self.writes.entry(reg.offset()).or_default() += 1;
@@ -234,6 +262,8 @@ impl Device {
             self.set(Reg::Rctl, Rctl::EN.bits());
         }
         (self.icr, self.ims, self.reset_reads) = (0, 0, 2);
+        self.looked = false;
+        self.reloading = RELOAD_MICROS;
         (self.faults.transmit_stuck, self.faults.transmit_stalled) = (false, false);
         self.preload_address();
     }

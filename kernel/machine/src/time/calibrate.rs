@@ -1,6 +1,7 @@
 //! Finding the time stamp counter's frequency. Thread context at boot, bootstrap processor.
 
 use super::{
+    Reading,
     convert::{PIT_HZ, PM_TIMER_HZ, Scale, agree, cpuid_hz, measured_hz, median},
     source::{Hpet, PmTimer, pit_countdown, tsc_ordered},
 };
@@ -37,8 +38,6 @@ pub struct Calibration {
 const WINDOWS_PER_SECOND: u64 = 500;
 /// The same for the PIT, which can only be read by counting down.
 const PIT_WINDOWS_PER_SECOND: u64 = 100;
-/// How often both counters are read for one [`Reading`].
-const READINGS: usize = 5;
 /// Measurements tried before a disagreeing reference is given up.
 const ROUNDS: usize = 3;
 
@@ -80,32 +79,6 @@ fn by_measuring(reference: Reference, mut measure: impl FnMut() -> Option<u64>) 
     best
 }
 
-/// The time stamp counter and a reference at one moment.
-#[derive(Debug, Clone, Copy)]
-struct Reading {
-    tsc: u64,
-    reference: u32,
-}
-
-impl Reading {
-    /// Reads both: the reference between two looks at the time stamp counter, some times, and what lay closest together counts. A
-    /// pause of the machine between two readings of hundreds of nanoseconds does no harm then.
-    fn take(mut clock: impl FnMut() -> u64, mut reference: impl FnMut() -> u32) -> Self {
-        let mut closest = u64::MAX;
-        let mut reading = Self { tsc: 0, reference: 0 };
-        for _ in 0..READINGS {
-            let before = clock();
-            let count = reference();
-            let apart = clock().wrapping_sub(before);
-            if apart < closest {
-                closest = apart;
-                reading = Self { tsc: before.wrapping_add(apart / 2), reference: count };
-            }
-        }
-        reading
-    }
-}
-
 /// The frequency of the time stamp counter against a counter of `hz`, over one window.
 fn against(mut count: impl FnMut() -> u32, elapsed: impl Fn(u32, u32) -> u32, hz: u64) -> Option<u64> {
     let window = u32::try_from(hz / WINDOWS_PER_SECOND).ok()?;
@@ -114,7 +87,7 @@ fn against(mut count: impl FnMut() -> u32, elapsed: impl Fn(u32, u32) -> u32, hz
         core::hint::spin_loop();
     }
     let to = Reading::take(tsc_ordered, &mut count);
-    measured_hz(to.tsc.wrapping_sub(from.tsc), u64::from(elapsed(from.reference, to.reference)), hz)
+    measured_hz(to.clock.wrapping_sub(from.clock), u64::from(elapsed(from.reference, to.reference)), hz)
 }
 
 fn against_hpet(hpet: &Hpet) -> Option<u64> {
@@ -130,18 +103,4 @@ fn against_pit(ports: &impl PortIo) -> Option<u64> {
     let (from, mut to) = (tsc_ordered(), 0);
     let done = pit_countdown(ports, window, || to = tsc_ordered());
     done.then(|| measured_hz(to.wrapping_sub(from), u64::from(window), PIT_HZ)).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Reading;
-
-    #[test]
-    fn of_several_readings_the_one_least_disturbed_counts() {
-        // The reference is read 1000, 10 and 400 counts apart from the clock; the other two readings repeat the first.
-        let mut clock = [0, 1000, 2000, 2010, 3000, 3400, 4000, 5000, 6000, 7000].into_iter();
-        let mut reference = [1, 2, 3, 4, 5].into_iter();
-        let reading = Reading::take(|| clock.next().unwrap(), || reference.next().unwrap());
-        assert_eq!((reading.tsc, reading.reference), (2005, 2));
-    }
 }

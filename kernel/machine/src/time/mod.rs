@@ -7,6 +7,7 @@
 
 mod calibrate;
 pub mod convert;
+mod reading;
 pub mod source;
 pub mod warp;
 
@@ -19,6 +20,7 @@ use ksync::{Once, time::Instant};
 
 pub use calibrate::{Calibration, Reference};
 use convert::{Scale, scaled};
+pub(crate) use reading::Reading;
 use source::{Hpet, tsc};
 
 use crate::entry;

@@ -19,8 +19,8 @@ use crate::{
     msr,
     percpu::{self, CpuBlock},
     time::{
-        self,
-        convert::{Scale, agree, measured_hz, median},
+        self, Reading,
+        convert::{Scale, measured_hz},
     },
 };
 
@@ -77,28 +77,22 @@ pub fn init_cpu() {
     }
 }
 
-/// Three measurements against the clock, 1 ms each. An error makes a timer fire early, and then it is armed again; or late by so
-/// much.
+/// Measures for a millisecond by the clock, each end read as closely as may be, since the boot waits for it. An error makes a timer
+/// fire early, and then it is armed again; or late by so much.
 fn calibrate() -> Option<u64> {
     const WINDOW: Duration = Duration::from_millis(1);
     let apic = apic::local();
-    let measure = || {
-        apic.timer_mask();
-        // Masked, so that running out raises nothing; only the count matters.
-        apic.timer_one_shot_masked();
-        let start = time::now();
-        apic.timer_start(u32::MAX);
-        time::delay(WINDOW);
-        let left = apic.timer_left();
-        let took = time::now().saturating_duration_since(start);
-        apic.timer_mask();
-        measured_hz(u64::from(u32::MAX - left), u64::try_from(took.as_nanos()).ok()?, 1_000_000_000)
-    };
-    let mut samples = [measure()?, measure()?, measure()?];
-    if !agree(samples) {
-        samples = [measure()?, measure()?, measure()?];
-    }
-    Scale::new(median(samples)).map(Scale::hz)
+    // Masked, so that running out raises nothing; only the count matters.
+    apic.timer_one_shot_masked();
+    apic.timer_start(u32::MAX);
+    let read = || Reading::take(|| time::now().as_nanos(), || apic.timer_left());
+    let from = read();
+    time::delay(WINDOW);
+    let to = read();
+    apic.timer_mask();
+    let counts = from.reference.checked_sub(to.reference)?;
+    let rate = measured_hz(u64::from(counts), to.clock.saturating_sub(from.clock), 1_000_000_000)?;
+    Scale::new(rate).map(Scale::hz)
 }
 
 /// Installs what happens on expiry; the first call wins.

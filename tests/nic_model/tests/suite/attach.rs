@@ -1,7 +1,7 @@
 //! Attach: address, link, rings, and undoing all of it on every failure.
 
 use e1000::{
-    Adapter, Error, LinkState, Phase, Reg, Speed,
+    Adapter, DmaStop, Error, LinkState, Phase, Reg, Speed,
     regs::{Rctl, Status, Tctl},
 };
 use ifnet::Interface;
@@ -23,6 +23,24 @@ fn attach_reads_the_address_resets_the_device_and_leaves_it_masked_and_deaf() {
     assert_eq!(bench.rx.buffers(), 80);
     bench.detach().unwrap();
     machine.assert_empty();
+}
+
+/// The model fails a test that asks a device for anything else than EECD in the 5 ms after its reset. 5.6.1.
+#[test]
+fn what_the_driver_does_while_the_device_reloads_counts_as_waiting() {
+    for (busy, least) in [(0, 5000), (3000, 5000), (9000, 9000)] {
+        let machine = crate::machine(200);
+        let nic = machine.nic(mac(0));
+        nic.set_faults(|faults| faults.busy_after_reset = busy);
+        let bench = machine.attach(&nic, crate::config(0)).unwrap();
+        // Others are asked by EECD whether it is over.
+        let counts = crate::config(0).variant.dma_stop == DmaStop::Reset;
+        let least = if counts { least } else { 5000 };
+        let took = nic.clock();
+        assert!((least..least + 1000).contains(&took), "busy for {busy} us, attached after {took}");
+        bench.detach().unwrap();
+        machine.assert_empty();
+    }
 }
 
 #[test]
