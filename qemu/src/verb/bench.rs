@@ -17,6 +17,10 @@ use sluice::{
 };
 use traffic::What;
 
+/// Frames of each direction that are on their way while instructions are counted: so many that the router always finds a batch,
+/// however fast it is beside the generator, and what it would do while it waits is not counted.
+const BATCH_WINDOW: u32 = 1024;
+
 /// What `bench` takes.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]

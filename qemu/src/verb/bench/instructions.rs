@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     load: Arrival,
     /// Frames of each direction that are on their way
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", default_value_t = super::BATCH_WINDOW, value_parser = clap::value_parser!(u32).range(1..=4096))]
     window: u32,
     /// For how many seconds each value is measured
     #[arg(long, value_name = "N", default_value_t = 3.0, value_parser = super::traffic::seconds)]
