@@ -173,10 +173,10 @@ fn add_overload(goals: &mut Vec<Goal>, records: &[Record]) {
         let best = rates.iter().copied().fold(0.0, f64::max);
         // At the zero-loss rate itself no more can be forwarded than is offered.
         let beyond = points.iter().filter(|record| record.number("factor").is_some_and(|factor| factor > 1.0));
-        // Where less was to be sent than the best, as when the zero-loss rate was measured low, no more than that can be asked for. What
-        // the sockets took of it does not count: they take what the router takes.
+        // Where less was to be sent than the best, as when the zero-loss rate was measured low, no more than that can be asked for; and
+        // what the generator came too late to send was never offered. What the sockets refused counts: they take what the router takes.
         let share = |record: &&&Record| {
-            let asked = record.median("asked_pps").unwrap_or(best);
+            let asked = record.median("asked_pps").unwrap_or(best) - record.median("late_pps").unwrap_or(0.0);
             Some(record.median("rate_pps")? / asked.min(best))
         };
         let least = beyond.clone().filter_map(|record| share(&record)).reduce(f64::min);
@@ -292,6 +292,10 @@ mod tests {
         assert!((named(&goals, "overload, 1 CPU: lowest rate / best").value - 0.975).abs() < 1e-9);
         let goals = all(&[point(1.5, 300.0, true), point(2.0, 400.0, true), point(8.0, 400.0, true)]);
         assert!(named(&goals, "overload, 1 CPU: lowest rate / best").is_met(), "300 of 300 asked for");
+        let mut late = point(1.5, 270.0, true);
+        late.add("late_pps", 30.0);
+        let goals = all(&[late, point(2.0, 400.0, true)]);
+        assert!(named(&goals, "overload, 1 CPU: lowest rate / best").is_met(), "270 of 270 offered");
         let goals = all(&[point(2.0, 400.0, true), point(8.0, 100.0, false)]);
         assert!(!named(&goals, "overload, 1 CPU: lowest rate / best").is_met());
         assert!(!named(&goals, "overload, 1 CPU: console answers within, ms").is_met());

@@ -33,6 +33,14 @@ const GATHER: Duration = Duration::from_micros(20);
 /// For how many frames the time of sending is kept; more are never on their way.
 const STAMPS: usize = 1 << 16;
 
+/// What a stream has come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    sent: u32,
+    received: u32,
+    late: u64,
+}
+
 /// A stream under way.
 #[derive(Debug)]
 struct Active {
@@ -43,10 +51,10 @@ struct Active {
     pace: Option<Pace>,
     /// When each of the last frames was sent, in nanoseconds from the beginning.
     stamps: Vec<u64>,
-    /// Sent and received when counting began.
-    base: (u32, u32),
-    /// Sent and received when it ended.
-    end: (u32, u32),
+    /// When counting began.
+    base: Counts,
+    /// When it ended.
+    end: Counts,
 }
 
 /// A run under way.
@@ -89,7 +97,7 @@ impl Generator {
                 Mode::Open { rate } => Some(Pace::new(rate)),
             };
             let stamps = vec![0; if load.times { STAMPS } else { 0 }];
-            let (ledger, base) = (Ledger::default(), (0, 0));
+            let (ledger, base) = (Ledger::default(), Counts::default());
             streams.push(Active { stream: stream.clone(), template, ledger, pace, stamps, base, end: base });
         }
         let drive = Drive {
@@ -128,7 +136,7 @@ impl Drive<'_> {
                 break;
             } else if self.counting && now >= next_tick {
                 next_tick += nanoseconds(TICK);
-                let received = self.streams.iter().map(|s| u64::from(s.ledger.received() - s.base.1)).sum();
+                let received = self.streams.iter().map(|s| u64::from(s.ledger.received() - s.base.received)).sum();
                 watch(Moment::Tick { received, elapsed: Duration::from_nanos(now - begin) });
             }
             let received = self.receive()?;
@@ -162,9 +170,13 @@ impl Drive<'_> {
         self.ports.iter().fold((0, 0), |sum, port| (sum.0 + port.reads, sum.1 + port.writes))
     }
 
-    fn mark(&mut self, set: impl Fn(&mut Active, (u32, u32))) {
+    fn mark(&mut self, set: impl Fn(&mut Active, Counts)) {
         for stream in &mut self.streams {
-            let counts = (stream.ledger.sent(), stream.ledger.received());
+            let counts = Counts {
+                sent: stream.ledger.sent(),
+                received: stream.ledger.received(),
+                late: stream.pace.as_ref().map_or(0, Pace::late),
+            };
             set(stream, counts);
         }
     }
@@ -239,6 +251,7 @@ impl Drive<'_> {
             let Some(port) = self.ports.get_mut(active.stream.from) else { continue };
             // What the socket does not take is not offered; a rate that is due meanwhile is left out by the pace.
             if !port.is_idle() {
+                active.pace.iter_mut().for_each(Pace::block);
                 continue;
             }
             let count = match self.load.mode {
@@ -332,12 +345,12 @@ impl Active {
 
     fn outcome(&self) -> StreamOutcome {
         StreamOutcome {
-            offered: u64::from(self.end.0 - self.base.0),
-            forwarded: u64::from(self.end.1 - self.base.1),
+            offered: u64::from(self.end.sent - self.base.sent),
+            forwarded: u64::from(self.end.received - self.base.received),
             sent: self.ledger.sent().into(),
             lost: self.ledger.missing().into(),
             reordered: self.ledger.reordered().into(),
-            skipped: self.pace.as_ref().map_or(0, Pace::skipped),
+            late: self.end.late - self.base.late,
         }
     }
 }

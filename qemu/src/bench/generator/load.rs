@@ -112,8 +112,8 @@ pub struct StreamOutcome {
     pub lost: u64,
     /// Frames received after one that was sent later.
     pub reordered: u64,
-    /// Frames that were due while the generator could not run, and were left out.
-    pub skipped: u64,
+    /// Frames that were due while counting and left out because the generator was not let run in time.
+    pub late: u64,
 }
 
 /// How the subject answered ARP requests meanwhile.
@@ -180,6 +180,13 @@ impl Outcome {
     #[must_use]
     pub fn offered_rate(&self) -> f64 {
         self.streams.iter().map(|stream| stream.offered).sum::<u64>() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// Returns the frames a second that were to be sent and were not, because the generator was not let run in time: they were never
+    /// offered (RFC 2285 3.5.2).
+    #[must_use]
+    pub fn late_rate(&self) -> f64 {
+        self.streams.iter().map(|stream| stream.late).sum::<u64>() as f64 / self.elapsed.as_secs_f64()
     }
 
     /// Returns the frames received while counting.

@@ -59,6 +59,7 @@ impl Bench {
                         let Some(record) = records.get_mut(index) else { return Ok(()) };
                         add_measured(record, &measured);
                         record.add("asked_pps", rate);
+                        record.add("late_pps", measured.outcome.late_rate());
                         record.add("offered_pps", measured.outcome.offered_rate());
                         add_answers(record, &console, &measured.outcome.asked);
                         Ok(())
