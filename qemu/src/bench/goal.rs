@@ -79,7 +79,8 @@ pub fn all(records: &[Record]) -> Vec<Goal> {
 
 /// Instructions, register accesses, and instructions with a big table.
 fn add_instructions(goals: &mut Vec<Goal>, records: &[Record]) {
-    let find = |subject| at(records, "instructions", subject, 1.0, |record| is_small(record, "one"));
+    let is_plain = |record: &Record| is_small(record, "one") && record.text("tagged").is_none();
+    let find = |subject| at(records, "instructions", subject, 1.0, is_plain);
     let of = |record: Option<&Record>, figure| record.and_then(|record| record.median(figure));
     let ours = of(find(SLUICE), INSTRUCTIONS);
     goals.extend(ours.map(|each| Goal::at_most("instructions a packet, 64 octets, 1 CPU, one way", each, 300.0)));
@@ -247,6 +248,18 @@ mod tests {
         assert!((rate.value - 3.1).abs() < 1e-9 && rate.is_met(), "{rate:?}");
         assert!(named(&goals, "vCPU time / linux-tuned's, 64 octets, 1 CPU, one way").is_met());
         assert!(!goals.iter().any(|goal| goal.name.contains("dpdk")), "nothing is said of what was not measured");
+    }
+
+    #[test]
+    fn tagged_frames_have_no_goal() {
+        let counted = |record: Record| {
+            let mut record = record.with("frame", 64).with("cpus", 1).with("ways", "one");
+            record.add(INSTRUCTIONS, 320.0);
+            all(&[record])
+        };
+        let plain = Record::new("instructions", SLUICE);
+        assert!(counted(plain.clone().with("tagged", "yes")).is_empty());
+        assert!(!named(&counted(plain), "instructions a packet, 64 octets, 1 CPU, one way").is_met());
     }
 
     #[test]

@@ -20,4 +20,6 @@ pub mod subject;
 pub mod table;
 
 pub use record::Record;
-pub use subject::{Behaviour, Extremity, HOSTS, PluginLoad, ROUTER, Running, Setup, Subject};
+pub use subject::{
+    Behaviour, Extremity, HOSTS, LONGEST_FRAME, PluginLoad, ROUTER, Running, Setup, Subject, USUAL_FRAME, VLANS,
+};

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use indicatif::ProgressBar;
 
 use super::{
-    Running, Setup, Subject, cputime,
+    Running, Setup, Subject, VLANS, cputime,
     generator::{Generator, Load, Moment, Outcome, Sockets},
 };
 use crate::workspace::Workspace;
@@ -92,6 +92,9 @@ impl Session {
         let name = subject.name().to_owned();
         let running = subject.boot(&setup).with_context(|| format!("{name} does not boot"))?;
         let mut generator = sockets.connect(CONNECT_LIMIT, running.behaviour())?;
+        if setup.tagged {
+            generator.tag(VLANS);
+        }
         for (port, cidr) in &setup.networks {
             generator.play(*port, cidr.prefix());
         }

@@ -32,6 +32,15 @@ pub const ROUTER: [Extremity; 2] = [
     Extremity { mac: MacAddr([0x52, 0x54, 0x00, 0x51, 0x1c, 0x01]), address: Ipv4Addr::new(10, 0, 2, 1) },
 ];
 
+/// The VLANs of the two ports where frames are tagged.
+pub const VLANS: [u16; 2] = [10, 20];
+
+/// The longest frame that is sent, in octets, check sequence counted and tag not: that of an MTU of 9000.
+pub const LONGEST_FRAME: usize = 9018;
+
+/// The longest frame that everything takes.
+pub const USUAL_FRAME: usize = 1518;
+
 /// A plugin for QEMU's TCG: `-plugin LIBRARY,ARGUMENTS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginLoad {
@@ -71,6 +80,10 @@ pub struct Setup {
     pub idle_ports: usize,
     /// What the cards are.
     pub cards: NicModel,
+    /// Whether frames are tagged with [`VLANS`]. Sluice alone has them.
+    pub tagged: bool,
+    /// The longest IP packet in octets where it is not 1500. Sluice alone has another.
+    pub mtu: Option<u16>,
     /// Settings (`sysctl`) by the names that Sluice has for them; others ignore them.
     pub settings: Vec<(String, String)>,
 }
@@ -88,6 +101,8 @@ impl Setup {
             networks: Vec::new(),
             idle_ports: 0,
             cards: NicModel::E1000,
+            tagged: false,
+            mtu: None,
             settings: Vec::new(),
         }
     }

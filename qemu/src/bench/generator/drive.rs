@@ -8,7 +8,7 @@ use wire::Ipv4Prefix;
 
 use super::{
     Asked, Effort, Generator, Load, Mode, Moment, Outcome, Stream, StreamOutcome, arp,
-    frame::{PREFIX, Template},
+    frame::Template,
     ledger::{Ledger, Unaccountable},
     pace::Pace,
     port::{self, Port},
@@ -198,7 +198,7 @@ impl Drive<'_> {
                         Some(arp::Heard::Asks { sender, wanted })
                             if arp::is_played(networks, index, sender, wanted) =>
                         {
-                            port::append(outbox, &arp::reply(Extremity { address: wanted, ..host }, sender));
+                            outbox.append(&arp::reply(Extremity { address: wanted, ..host }, sender));
                         }
                         Some(arp::Heard::Says { .. }) => {
                             let sent = open_request.take();
@@ -275,7 +275,7 @@ impl Drive<'_> {
             self.next_request = now + nanoseconds(every);
             self.open_request.get_or_insert(now);
             self.asked.requests += 1;
-            port::append(port.outbox(), &arp::request(HOSTS[0], ROUTER[0].address));
+            port.outbox().append(&arp::request(HOSTS[0], ROUTER[0].address));
         }
     }
 
@@ -334,7 +334,7 @@ impl Active {
             return;
         }
         let first = self.ledger.send(count);
-        port.outbox().reserve(count as usize * (self.template.stride() + PREFIX));
+        port.outbox().reserve(count as usize, self.template.octets());
         for sequence in first..first + count {
             self.template.append(sequence, port.outbox());
             if let Some(stamp) = self.stamps.get_mut(sequence as usize % STAMPS) {

@@ -10,10 +10,8 @@ use anyhow::{Context, Result, ensure};
 use etherparse::PacketBuilder;
 use wire::MacAddr;
 
-use crate::bench::{Behaviour, HOSTS};
-
-/// What comes before each frame on a stream socket: its length.
-pub(super) const PREFIX: usize = 4;
+use super::outbox::Outbox;
+use crate::bench::{Behaviour, HOSTS, LONGEST_FRAME};
 
 /// The check sequence, which a frame's size counts and QEMU does not carry.
 const FCS: usize = 4;
@@ -35,7 +33,7 @@ const UDP_PORTS: (u16, u16) = (49_152, 9);
 /// The frames of one direction.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
-    /// A frame as it is sent, with its length before it.
+    /// A frame as it is sent.
     sent: Vec<u8>,
     /// A frame as it must arrive.
     expected: Vec<u8>,
@@ -70,7 +68,7 @@ impl Template {
         behaviour: Behaviour,
         destinations: &[Ipv4Addr],
     ) -> Result<Self> {
-        ensure!((64..=1518).contains(&size), "Ethernet has frames of 64 to 1518 octets, not {size}");
+        ensure!((64..=LONGEST_FRAME).contains(&size), "frames have 64 to {LONGEST_FRAME} octets, not {size}");
         let (source, target) = (HOSTS.get(from).context("no such port")?, HOSTS.get(to).context("no such port")?);
         let (inner, outer) = (router.get(from).context("no such port")?, router.get(to).context("no such port")?);
         let payload = payload(size - FCS - HEADERS, run);
@@ -84,21 +82,17 @@ impl Template {
             }
         }
         let first = destinations.first().copied().unwrap_or(target.address);
-        let mut prefixed = u32::try_from(size - FCS)?.to_be_bytes().to_vec();
-        prefixed.extend(sent(first)?);
-        Ok(Self { sent: prefixed, expected: expected(first)?, destinations: pairs })
+        Ok(Self { sent: sent(first)?, expected: expected(first)?, destinations: pairs })
     }
 
-    /// Returns the length of a frame with its length before it.
-    pub(super) fn stride(&self) -> usize {
+    /// Returns the length of a frame.
+    pub(super) const fn octets(&self) -> usize {
         self.sent.len()
     }
 
-    /// Appends the frame of a sequence number, with its length before it.
-    pub(super) fn append(&self, sequence: u32, out: &mut Vec<u8>) {
-        let start = out.len() + PREFIX;
-        out.extend_from_slice(&self.sent);
-        let Some(frame) = out.get_mut(start..) else { return };
+    /// Appends the frame of a sequence number.
+    pub(super) fn append(&self, sequence: u32, out: &mut Outbox) {
+        let frame = out.append(&self.sent);
         number(frame, sequence);
         if let Some(destination) = destination(&self.destinations, sequence) {
             destination.put(frame, destination.sent_sum);
@@ -187,7 +181,7 @@ mod tests {
     use etherparse::{Ipv4Header, SlicedPacket};
 
     use super::*;
-    use crate::bench::ROUTER;
+    use crate::bench::{ROUTER, generator::outbox::PREFIX};
 
     const MACS: [MacAddr; 2] = [ROUTER[0].mac, ROUTER[1].mac];
 
@@ -196,9 +190,9 @@ mod tests {
     }
 
     fn sent(template: &Template, sequence: u32) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Outbox::default();
         template.append(sequence, &mut out);
-        out.split_off(PREFIX)
+        out.octets()[PREFIX..].to_vec()
     }
 
     /// What a router makes of a frame, by another way than the template's.
@@ -211,7 +205,7 @@ mod tests {
 
     #[test]
     fn frames_are_valid_and_of_their_size_whatever_their_number() {
-        for size in [64, 512, 1518] {
+        for size in [64, 512, 1518, LONGEST_FRAME] {
             let template = template(size, Behaviour::ROUTER, &[]);
             for sequence in [0, 1, 0xffff, 0x1_0000, u32::MAX] {
                 let frame = sent(&template, sequence);

@@ -18,6 +18,7 @@ use anyhow::{Result, anyhow};
 use super::{
     Effort, Generator, Load, Mode,
     arp::{self, Heard},
+    outbox::{self, Outbox},
     port::{self, Port},
 };
 use crate::bench::{Behaviour, HOSTS, ROUTER};
@@ -46,8 +47,16 @@ pub(super) struct Loopback {
 impl Loopback {
     /// Starts it; returns it with its generator.
     pub(super) fn start(faults: Faults) -> Result<(Self, Generator)> {
+        Self::start_tagged(faults, None)
+    }
+
+    /// Starts it with a VLAN at each end of its own, if there are any; the generator is not told.
+    pub(super) fn start_tagged(faults: Faults, vlans: Option<[u16; 2]>) -> Result<(Self, Generator)> {
         let ((a, b), (c, d)) = (UnixStream::pair()?, UnixStream::pair()?);
         let mut inner = [Port::new(b)?, Port::new(d)?];
+        for (port, vlan) in inner.iter_mut().zip(vlans.into_iter().flatten()) {
+            port.tag(Some(outbox::tag(vlan)));
+        }
         let ends = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&ends);
         let thread = thread::spawn(move || {
@@ -83,13 +92,14 @@ impl Drop for Loopback {
 
 /// Forwards what has come to one port.
 fn forward(ports: &mut [Port; 2], from: usize, faults: Faults, count: &mut u64) -> Result<()> {
-    let mut out = Vec::new();
-    let mut held: Option<Vec<u8>> = None;
+    let tag = ports.get_mut(1 - from).and_then(|other| other.outbox().tag());
+    let mut out = Outbox::tagged(tag);
+    let mut held: Option<Outbox> = None;
     let Some(port) = ports.get_mut(from) else { return Ok(()) };
     port.receive(|frame, back| {
         if let Some(Heard::Asks { sender, .. }) = arp::read(frame) {
             let own = ROUTER.get(from).copied().unwrap_or(ROUTER[0]);
-            port::append(back, &arp::reply(own, sender));
+            back.append(&arp::reply(own, sender));
             return Ok(());
         }
         *count += 1;
@@ -98,31 +108,27 @@ fn forward(ports: &mut [Port; 2], from: usize, faults: Faults, count: &mut u64) 
             return Ok(());
         }
         if faults.swap && held.is_none() {
-            let mut first = Vec::new();
-            rewrite(frame, from, None, &mut first);
-            held = Some(first);
+            rewrite(frame, from, None, held.insert(Outbox::tagged(tag)));
             return Ok(());
         }
         for _ in 0..=u8::from(hits(faults.repeat)) {
             rewrite(frame, from, faults.damage.filter(|_| hits(100)), &mut out);
         }
-        out.extend(held.take().into_iter().flatten());
+        held.take().iter().for_each(|held| out.join(held));
         Ok(())
     })?;
-    out.extend(held.into_iter().flatten());
+    held.iter().for_each(|held| out.join(held));
     port.flush()?;
     let Some(other) = ports.get_mut(1 - from) else { return Ok(()) };
-    other.outbox().extend(out);
+    other.outbox().join(&out);
     // What does not fit now goes with the next round.
     other.flush()
 }
 
-/// Appends what a router makes of a frame (RFC 1624 for the sum), with its length before it.
-fn rewrite(frame: &[u8], from: usize, damage: Option<usize>, out: &mut Vec<u8>) {
-    let start = out.len() + 4;
-    port::append(out, frame);
-    let Some(new) = out.get_mut(start..) else { return };
+/// Appends what a router makes of a frame (RFC 1624 for the sum).
+fn rewrite(frame: &[u8], from: usize, damage: Option<usize>, out: &mut Outbox) {
     let (Some(host), Some(router)) = (HOSTS.get(1 - from), ROUTER.get(1 - from)) else { return };
+    let mut new = frame.to_vec();
     for (place, octet) in new.iter_mut().zip(host.mac.0.iter().chain(&router.mac.0)) {
         *place = *octet;
     }
@@ -135,6 +141,7 @@ fn rewrite(frame: &[u8], from: usize, damage: Option<usize>, out: &mut Vec<u8>) 
     if let Some(place) = damage.and_then(|at| new.get_mut(at)) {
         *place ^= 1;
     }
+    out.append(&new);
 }
 
 /// Tells how fast the generator is when the subject is a thread that does next to nothing, with frames of `size` octets:

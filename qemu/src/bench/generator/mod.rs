@@ -11,6 +11,7 @@ mod frame;
 mod ledger;
 mod load;
 mod loopback;
+mod outbox;
 mod pace;
 mod port;
 #[cfg(test)]
@@ -125,6 +126,12 @@ impl Generator {
         self.networks.push((port, network));
     }
 
+    /// From now on all frames at a port, sent and received, have the tag of its VLAN. Those of another one, and those that have none,
+    /// are no part of any load.
+    pub fn tag(&mut self, vlans: [u16; 2]) {
+        self.ports.iter_mut().zip(vlans).for_each(|(port, vlan)| port.tag(Some(outbox::tag(vlan))));
+    }
+
     /// Learns the station addresses of the subject's ports, lets it learn the hosts', and waits until a frame gets through
     /// in each direction.
     ///
@@ -150,7 +157,7 @@ impl Generator {
                     bail!("nobody has the address {}", router.address);
                 }
                 let Some(port) = self.ports.get_mut(index) else { break };
-                port::append(port.outbox(), &arp::request(*host, router.address));
+                port.outbox().append(&arp::request(*host, router.address));
                 let again = Instant::now() + ASK_AGAIN;
                 while known.is_none() && Instant::now() < again {
                     port::wait(&self.ports, again.saturating_duration_since(Instant::now()))?;
@@ -261,7 +268,7 @@ impl Generator {
             count += port.receive(|frame, outbox| {
                 match arp::read(frame) {
                     Some(arp::Heard::Asks { sender, wanted }) if arp::is_played(networks, index, sender, wanted) => {
-                        port::append(outbox, &arp::reply(Extremity { address: wanted, ..host }, sender));
+                        outbox.append(&arp::reply(Extremity { address: wanted, ..host }, sender));
                     }
                     Some(arp::Heard::Says { sender }) => take(index, Heard::Says(sender)),
                     _ => take(index, Heard::Other(frame)),

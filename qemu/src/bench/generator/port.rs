@@ -15,7 +15,7 @@ use nix::{
     sys::time::TimeSpec,
 };
 
-use super::frame::PREFIX;
+use super::outbox::{Outbox, PREFIX, Tag, untagged};
 
 /// How much is read at once.
 const READ_SIZE: usize = 512 * 1024;
@@ -30,7 +30,7 @@ pub(super) struct Port {
     inbox: Vec<u8>,
     /// How much of the inbox is filled; at most its length.
     filled: usize,
-    outbox: Vec<u8>,
+    outbox: Outbox,
     /// How much of the outbox is written; at most its length.
     written: usize,
     /// System calls so far.
@@ -42,11 +42,16 @@ impl Port {
     pub(super) fn new(stream: UnixStream) -> Result<Self> {
         stream.set_nonblocking(true)?;
         let inbox = vec![0; READ_SIZE + PREFIX + LONGEST];
-        Ok(Self { stream, inbox, filled: 0, outbox: Vec::new(), written: 0, reads: 0, writes: 0 })
+        Ok(Self { stream, inbox, filled: 0, outbox: Outbox::default(), written: 0, reads: 0, writes: 0 })
+    }
+
+    /// From now on frames are sent with this tag, and must come with it.
+    pub(super) fn tag(&mut self, tag: Option<Tag>) {
+        self.outbox = Outbox::tagged(tag);
     }
 
     /// Reads once and hands each whole frame to `take`. Returns how many there were.
-    pub(super) fn receive(&mut self, mut take: impl FnMut(&[u8], &mut Vec<u8>) -> Result<()>) -> Result<usize> {
+    pub(super) fn receive(&mut self, mut take: impl FnMut(&[u8], &mut Outbox) -> Result<()>) -> Result<usize> {
         self.reads += 1;
         match self.stream.read(self.inbox.get_mut(self.filled..).unwrap_or_default()) {
             Ok(0) => bail!("QEMU has closed the link"),
@@ -54,15 +59,15 @@ impl Port {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(0),
             Err(error) => return Err(error).context("cannot read from QEMU"),
         }
-        let (mut used, mut count) = (0, 0);
-        let bytes = self.inbox.get(..self.filled).unwrap_or_default();
-        while let Some((length, rest)) = bytes.get(used..).and_then(<[u8]>::split_first_chunk::<PREFIX>) {
+        let (mut used, mut count, tag) = (0, 0, self.outbox.tag());
+        let bytes = self.inbox.get_mut(..self.filled).unwrap_or_default();
+        while let Some((length, rest)) = bytes.get_mut(used..).and_then(<[u8]>::split_first_chunk_mut::<PREFIX>) {
             let length = u32::from_be_bytes(*length) as usize;
             if length > LONGEST {
                 bail!("QEMU announces a frame of {length} octets");
             }
-            let Some(frame) = rest.get(..length) else { break };
-            take(frame, &mut self.outbox)?;
+            let Some(frame) = rest.get_mut(..length) else { break };
+            take(untagged(frame, tag), &mut self.outbox)?;
             used += PREFIX + length;
             count += 1;
         }
@@ -73,19 +78,19 @@ impl Port {
 
     /// Returns whether everything is written that was to be.
     pub(super) fn is_idle(&self) -> bool {
-        self.outbox.is_empty()
+        self.outbox.octets().is_empty()
     }
 
     /// Returns the outbox, to which frames with their lengths before them may be appended.
-    pub(super) fn outbox(&mut self) -> &mut Vec<u8> {
+    pub(super) const fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
     }
 
     /// Writes as much of the outbox as the socket takes.
     pub(super) fn flush(&mut self) -> Result<()> {
-        while self.written < self.outbox.len() {
+        while self.written < self.outbox.octets().len() {
             self.writes += 1;
-            match self.stream.write(self.outbox.get(self.written..).unwrap_or_default()) {
+            match self.stream.write(self.outbox.octets().get(self.written..).unwrap_or_default()) {
                 Ok(0) => bail!("QEMU takes no frames any more"),
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -97,12 +102,6 @@ impl Port {
         self.written = 0;
         Ok(())
     }
-}
-
-/// Appends a frame with its length before it.
-pub(super) fn append(out: &mut Vec<u8>, frame: &[u8]) {
-    out.extend(u32::try_from(frame.len()).unwrap_or(0).to_be_bytes());
-    out.extend_from_slice(frame);
 }
 
 /// Waits until a port has something to read, or takes what it has to write, at most for `limit`.
@@ -152,7 +151,7 @@ mod tests {
         let (mut port, mut other) = (Port::new(ours).unwrap(), Port::new(theirs).unwrap());
         let frames = 4000;
         for index in 0..frames {
-            append(port.outbox(), &[u8::try_from(index % 251).unwrap(); 1000]);
+            port.outbox().append(&[u8::try_from(index % 251).unwrap(); 1000]);
         }
         port.flush().unwrap();
         assert!(!port.is_idle(), "4 MB fit into no socket");

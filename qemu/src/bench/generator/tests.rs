@@ -114,3 +114,18 @@ fn the_generator_tells_its_own_rate() {
     let (rate, effort) = self_test(64, 128, Duration::from_millis(200)).unwrap();
     assert!(rate > 0.0 && effort.cpu > 0.0, "{rate} {effort:?}");
 }
+
+#[test]
+fn tagged_frames_are_counted_and_those_of_another_vlan_are_an_error() {
+    let outcome = |told: [u16; 2]| {
+        let (loopback, mut generator) = Loopback::start_tagged(Faults::default(), Some([10, 20])).unwrap();
+        generator.tag(told);
+        let outcome = generator.run(&closed(32), &mut |_| ());
+        loopback.stop().unwrap();
+        outcome
+    };
+    let good = outcome([10, 20]).unwrap();
+    assert!(good.streams.iter().all(|stream| stream.forwarded > 0) && good.lost() == 0, "{good:?}");
+    let wrong = format!("{:#}", outcome([10, 21]).unwrap_err());
+    assert!(wrong.contains("octet 12 of a frame at port"), "{wrong}");
+}

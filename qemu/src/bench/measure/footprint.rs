@@ -57,7 +57,7 @@ impl Bench {
     /// Boots once, with frames waiting at its card from the beginning.
     fn boot(&self, sluice: &Sluice, cpus: u32, record: &mut Record) -> Result<()> {
         let sockets = Sockets::listen(&self.workspace)?;
-        let setup = Setup::new(cpus, sockets.paths());
+        let setup = Setup { cards: self.options.cards, ..Setup::new(cpus, sockets.paths()) };
         let mut guest = sluice.start(&setup)?;
         let mut generator = sockets.connect(LIMIT, Behaviour::ROUTER)?;
         generator.first_forwarded(EVERY, BOOT_LIMIT)?;

@@ -41,6 +41,10 @@ pub struct Options {
     pub window: u32,
     /// What the cards are.
     pub cards: NicModel,
+    /// Whether frames are tagged, as in [`Setup`].
+    pub tagged: bool,
+    /// The longest IP packet where it is not the usual one, as in [`Setup`].
+    pub mtu: Option<u16>,
 }
 
 /// A run of measurements: the subjects, where the records go, and who is told.
@@ -80,7 +84,8 @@ impl Bench {
         let bar = self.progress.line("Booting");
         bar.set_message(format!("{}, {cpus} {plural}", subject.name()));
         let session = Session::boot(subject, &self.workspace, cpus, |setup| {
-            setup.cards = self.options.cards;
+            let Options { cards, tagged, mtu, .. } = self.options;
+            (setup.cards, setup.tagged, setup.mtu) = (cards, tagged, mtu);
             adapt(setup);
         });
         bar.finish_and_clear();

@@ -8,7 +8,7 @@ use ktest::console::{POWERING_OFF, RUNNING};
 use wire::Ipv4Prefix;
 
 use crate::{
-    bench::{Behaviour, ROUTER, Running, Setup, Subject},
+    bench::{Behaviour, ROUTER, Running, Setup, Subject, VLANS},
     build::Builder,
     guest::{Guest, RunFolder},
     machine::{Firmware, Machine, Nic, Wire},
@@ -119,11 +119,14 @@ fn files(setup: &Setup) -> Vec<u8> {
 fn configuration(setup: &Setup, routes: &[(Ipv4Prefix, Ipv4Addr)]) -> String {
     let mut text = format!("hostname = \"{HOSTNAME}\"\n");
     // Writing to a String does not fail.
-    for (index, port) in ROUTER.iter().enumerate() {
-        let name = interface_name(index);
+    let mtu = setup.mtu.map(|mtu| format!("mtu = {mtu}\n")).unwrap_or_default();
+    for (index, (port, vlan)) in ROUTER.iter().zip(VLANS).enumerate() {
+        let tag = if setup.tagged { format!(".{vlan}") } else { String::new() };
+        let name = interface_name(index) + &tag;
         let further = setup.networks.iter().filter(|(at, _)| *at == index);
         let further: String = further.map(|(_, cidr)| format!(", \"{cidr}\"")).collect();
-        let _ = writeln!(text, "[[interface]]\nname = \"{name}\"\naddresses = [\"{}/24\"{further}]", port.address);
+        let _ =
+            writeln!(text, "[[interface]]\nname = \"{name}\"\naddresses = [\"{}/24\"{further}]\n{mtu}", port.address);
     }
     for index in 0..setup.idle_ports {
         let name = interface_name(ROUTER.len() + index);
@@ -220,6 +223,15 @@ mod tests {
         let config = Config::parse(&configuration(&setup, &[])).unwrap();
         let addresses: Vec<usize> = config.interfaces.iter().map(|interface| interface.addresses.len()).collect();
         assert_eq!(addresses, [1, 2, 1, 1]);
+    }
+
+    #[test]
+    fn tagged_and_long_frames_are_configured() {
+        let mut setup = Setup::new(1, ["a".into(), "b".into()]);
+        (setup.tagged, setup.mtu) = (true, Some(9000));
+        let config = Config::parse(&configuration(&setup, &[])).unwrap();
+        let of = |index: usize| (config.interfaces[index].name.clone(), config.interfaces[index].mtu);
+        assert_eq!([of(0), of(1)], [("em0.10".to_owned(), 9000), ("em1.20".to_owned(), 9000)]);
     }
 
     #[test]

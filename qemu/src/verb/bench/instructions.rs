@@ -19,7 +19,7 @@ use sluice::{
 };
 use wire::Ipv4Prefix;
 
-use super::peers::Peer;
+use super::peers::{Framing, Peer};
 
 /// What `bench instructions` takes.
 #[derive(Args, Debug)]
@@ -45,6 +45,8 @@ pub(super) struct Arguments {
     /// Queues of each card, as far as it has them (hw.em.num_queues; 0: one for each processor)
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
     queues: u8,
+    #[command(flatten)]
+    framing: Framing,
     /// How frames come: in batches, as many on their way as --window says, or one at a time
     #[arg(long, value_enum, default_value_t)]
     load: Arrival,
@@ -120,6 +122,7 @@ struct Run<'a> {
 
 /// Measures, and shows what came of it.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    arguments.framing.check(&arguments.frames, &arguments.peer)?;
     let (progress, workspace) = (Progress::new(), Workspace::find());
     let router = Sluice::build(progress)?;
     let kernel = router.kernel().to_path_buf();
@@ -188,6 +191,7 @@ impl Run<'_> {
                 setup.settings.push(("hw.em.num_queues".to_owned(), self.arguments.queues.to_string()));
             }
             setup.cards = self.arguments.cards;
+            self.arguments.framing.apply(&self.arguments.frames, setup);
             if self.arguments.flows > 1 {
                 setup.routes.extend(flow_routes());
             }
@@ -214,7 +218,8 @@ impl Run<'_> {
         let record = record.with("window", if single { 1 } else { self.arguments.window });
         let record = record.with("dispatch", self.arguments.dispatch.as_str());
         let cards = super::cards_name(self.arguments.cards);
-        record.with("cards", cards).with("flows", self.arguments.flows).with("queues", u32::from(self.arguments.queues))
+        let record = record.with("cards", cards).with("flows", self.arguments.flows);
+        self.arguments.framing.note(record.with("queues", u32::from(self.arguments.queues)))
     }
 
     fn show(&self, record: &Record, cost: &Cost, code: Option<&Code<'_>>) -> Result<()> {

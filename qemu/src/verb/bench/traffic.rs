@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use sluice::{
     bench::{
-        Record, Subject,
+        LONGEST_FRAME, Record, Subject,
         measure::{Bench, Options},
         peer::Sluice,
         record::Folder,
@@ -16,7 +16,7 @@ use sluice::{
     workspace::Workspace,
 };
 
-use super::peers::{Peer, subjects};
+use super::peers::{Framing, Peer, mtu, subjects};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub(super) struct Arguments {
     /// For how many seconds each value is measured
     #[arg(long, value_name = "N", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
+    #[command(flatten)]
+    framing: Framing,
     /// How many values there are of each figure
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
@@ -72,8 +74,8 @@ pub(super) struct Arguments {
 pub(super) fn frame_size(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
-        .filter(|size| (64..=1518).contains(size))
-        .ok_or_else(|| "a frame has 64 to 1518 octets".to_owned())
+        .filter(|size| (64..=LONGEST_FRAME).contains(size))
+        .ok_or_else(|| format!("a frame has 64 to {LONGEST_FRAME} octets"))
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -90,6 +92,7 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
 
 /// Measures, and shows what came of it.
 pub(super) fn run(what: What, arguments: &Arguments) -> Result<()> {
+    arguments.framing.check(&arguments.frames, &arguments.peer)?;
     let (progress, workspace) = (Progress::new(), Workspace::find());
     let sluice = Sluice::build(progress)?;
     let mut all: Vec<Box<dyn Subject>> = vec![Box::new(sluice.clone())];
@@ -104,12 +107,14 @@ pub(super) fn run(what: What, arguments: &Arguments) -> Result<()> {
         dispatch: arguments.dispatch.iter().filter(|policy| *policy != "none").cloned().collect(),
         window: arguments.window,
         cards: arguments.cards,
+        tagged: arguments.framing.tagged,
+        mtu: mtu(&arguments.frames),
     };
     let mut folder = Folder::create(&out)?;
     for subject in &all {
         let mut record = Record::new("subject", subject.name());
         record.note(&subject.describe());
-        let record = record.with("cards", super::cards_name(arguments.cards));
+        let record = arguments.framing.note(record.with("cards", super::cards_name(arguments.cards)));
         folder.put(record)?;
     }
     let mut bench = Bench { subjects: all, options, folder, progress, workspace };
