@@ -6,13 +6,15 @@
 
 mod odd;
 mod recovery;
+mod slots;
 mod trial;
 
 use alloc::{sync::Arc, vec::Vec};
+use core::mem::replace;
 
-use bus_dma::{DmaMap, DmaMem, FromDevice, Segment};
+use bus_dma::{DmaMap, DmaMem, FromDevice};
 use ifnet::IfIndex;
-use ksync::atomic::{DeviceU64, Ordering};
+use ksync::atomic::Ordering;
 use pktbuf::{Arrival, BufferSize, HEADROOM, LinkCast, PacketBuf, PoolCache};
 use wire::vlan_number;
 
@@ -20,7 +22,7 @@ use self::odd::{Odd, Pass};
 pub(crate) use self::recovery::arm;
 use crate::{
     adapter::Adapter,
-    desc::{RxLayout, RxStatus, RxWriteback, WORDS},
+    desc::{RxLayout, RxStatus, WORDS},
     frames::FrameSizes,
     hardware::RingPlace,
     regs::{Reg, RegisterIo},
@@ -64,6 +66,12 @@ pub struct RxRing {
     maps: Vec<DmaMap<FromDevice>>,
     /// The descriptor that is served next; `< maps.len()`.
     next: usize,
+    /// The address of the buffer for the descriptor before `next`, which is written when the one after it is found done: until then the
+    /// device may not be through with it. It is out of the device's reach anyway, see [`Self::publish`].
+    ///
+    /// QEMU's 82574L (up to 7.2 and beyond) writes a descriptor back as a block, which its C library copies in two strokes that overlap. Who
+    /// polls, and writes the descriptor between the two, finds the first frame there once more, and no address.
+    held: u64,
     /// Descriptors served that the device has not been told of: always those before `next`, fewer than the ring has.
     unflushed: usize,
     /// Whether the device is asked to look at checksums.
@@ -95,6 +103,7 @@ impl RxRing {
             memory,
             maps,
             next,
+            held: 0,
             unflushed,
             sums,
             vouched,
@@ -140,7 +149,8 @@ impl RxRing {
     /// Counts the received frames that nobody has served, the frame under way included if its end is there. The device
     /// has stopped, or it may become more at once.
     pub(crate) fn unserved(&self) -> usize {
-        let written = (0..self.maps.len()).map_while(|n| self.written((self.next + n) % self.maps.len()));
+        // All but the one before `next`, which has been served.
+        let written = (1..self.maps.len()).map_while(|n| self.written((self.next + n - 1) % self.maps.len()));
         written.filter(|written| written.status.contains(RxStatus::EOP)).count()
     }
 
@@ -278,13 +288,16 @@ impl RxRing {
         }
         let from = Arrival::interface(self.if_index, LinkCast::Unicast);
         let end = self.maps.len().min(self.next + limit);
-        let (descriptors, _) = self.memory.cells().as_chunks::<WORDS>();
-        let descriptors = descriptors.get(self.next..end).unwrap_or_default();
+        let (ring, _) = self.memory.cells().as_chunks::<WORDS>();
+        let Some(mut before) = ring.get(self.before(self.next)) else { return (0, None) };
+        let mut held = self.held;
+        let descriptors = ring.get(self.next..end).unwrap_or_default();
         let maps = self.maps.get_mut(self.next..end).unwrap_or_default();
         let (mut run, mut octets, mut odd) = (0, 0, None);
         let (vouched, voided) = layout.vouched();
         let mut doubt = 0;
-        for (map, [address, rest]) in maps.iter_mut().zip(descriptors) {
+        for (map, descriptor) in maps.iter_mut().zip(descriptors) {
+            let [_, rest] = descriptor;
             // ORDERING: acquire pairs with the device's write-back: DD is written after the frame and the length.
             let word = rest.load(Ordering::Acquire);
             let length = usize::from(layout.decode(word).length);
@@ -311,9 +324,10 @@ impl RxRing {
                     break;
                 }
             };
-            // Plain stores, the address first: the descriptor is ours until RDT passes it, see `publish`.
-            address.store(segment.addr.as_u64(), Ordering::Relaxed);
-            rest.store(0, Ordering::Relaxed);
+            // Plain stores, the address first: the descriptor before is ours until RDT passes it, see `publish`.
+            let [address, status] = replace(&mut before, descriptor);
+            address.store(replace(&mut held, segment.addr.as_u64()), Ordering::Relaxed);
+            status.store(0, Ordering::Relaxed);
             run += 1;
             octets += length as u64;
             if EXTENDED {
@@ -325,52 +339,11 @@ impl RxRing {
             }
             sink(packet);
         }
+        self.held = held;
         self.next = if self.next + run < self.maps.len() { self.next + run } else { 0 };
         pass.octets += octets;
         pass.doubt |= doubt & (vouched | voided);
         (run, odd)
-    }
-
-    #[inline]
-    fn after(&self, index: usize) -> usize {
-        if index + 1 < self.maps.len() { index + 1 } else { 0 }
-    }
-
-    /// Returns what the device wrote into the next descriptor, if it is done with it.
-    #[inline]
-    fn available(&self) -> Option<RxWriteback> {
-        self.written(self.next)
-    }
-
-    /// Returns what stands in descriptor `index`, done or not.
-    fn written_at(&self, index: usize) -> Option<RxWriteback> {
-        // ORDERING: acquire, as in `written`.
-        self.cells(index).map(|[_, rest]| self.layout.decode(rest.load(Ordering::Acquire)))
-    }
-
-    /// As [`available`](Self::available), for descriptor `index`.
-    #[inline]
-    fn written(&self, index: usize) -> Option<RxWriteback> {
-        let [_, rest] = self.cells(index)?;
-        // ORDERING: acquire pairs with the device's write-back: DD is written after the frame and the length.
-        let written = self.layout.decode(rest.load(Ordering::Acquire));
-        written.done().then_some(written)
-    }
-
-    /// Writes descriptor `index`: address first, then the cleared status. It is ours until RDT passes it.
-    #[inline]
-    fn write(&self, index: usize, segment: Segment) {
-        if let Some([address, rest]) = self.cells(index) {
-            address.store(segment.addr.as_u64(), Ordering::Relaxed);
-            // ORDERING: release keeps the status word behind the address; the doorbell is what publishes both.
-            rest.store(0, Ordering::Release);
-        }
-    }
-
-    #[inline]
-    fn cells(&self, index: usize) -> Option<&[DeviceU64; WORDS]> {
-        let (descriptors, _) = self.memory.cells().as_chunks();
-        descriptors.get(index)
     }
 
     /// Gives all served descriptors back: RDT becomes the last of them, one behind `next`, which stays out of the
@@ -381,7 +354,7 @@ impl RxRing {
         // ORDERING: the descriptors' words come before the doorbell; pairs with the device's reading of the ring after
         // RDT. On x86 a compiler barrier, stores being in order.
         self.memory.sync();
-        let tail = if self.next == 0 { self.maps.len() - 1 } else { self.next - 1 };
+        let tail = self.before(self.next);
         #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 4096 descriptors")]
         regs.write32(Reg::Rdt(self.queue), tail as u32);
     }

@@ -32,6 +32,8 @@ pub(crate) struct Engine {
     /// Octets of the frame being sent so far, of each queue.
     partial: [Vec<u8>; 2],
     late: VecDeque<WriteBack>,
+    /// A receive descriptor that is written once more: where, and its words.
+    echo: Option<(u64, [u64; 2])>,
     /// The context of frames whose checksums are inserted.
     pub(crate) context: TxContext,
     /// Steps spent on the next descriptor to be sent.
@@ -51,6 +53,9 @@ pub(crate) struct Engine {
     partner_waits: bool,
 }
 
+/// What an extended descriptor has where its address was: a hash, and what it was made of.
+const HASHED: u64 = 0x5eed_5eed_0000_0001;
+
 impl Engine {
     /// Returns whether write-backs are under way.
     pub(crate) fn has_late(&self) -> bool {
@@ -63,7 +68,7 @@ impl Engine {
     }
 
     pub(crate) fn reset(&mut self, faults: Faults) {
-        (self.paused, self.partner_waits) = (0, false);
+        (self.paused, self.partner_waits, self.echo) = (0, false, None);
         self.partial.iter_mut().for_each(Vec::clear);
         if !faults.write_back_after_reset && !faults.runs_after_reset {
             self.late.clear();
@@ -78,6 +83,9 @@ impl Device {
             return false;
         }
         self.engine.steps += 1;
+        if let Some((descriptor, words)) = self.engine.echo.take() {
+            (descriptor..).step_by(8).zip(words).for_each(|(addr, word)| _ = memory.write_word(addr, word));
+        }
         if !self.bus_master {
             // Requests never leave the device. What comes from the wire is lost, as at a receiver that is off.
             let lost = self.engine.incoming.pop_front().is_some();
@@ -160,10 +168,14 @@ impl Device {
             let length16 = wired.claimed_length.unwrap_or(u16::try_from(piece.len()).unwrap_or(u16::MAX));
             if self.layout() == RxLayout::Extended {
                 // The hash and what it was made of lie where the address was.
-                memory.write_word(descriptor, 0x5eed_5eed_0000_0001);
+                memory.write_word(descriptor, HASHED);
             }
             let word = self.layout().encode(RxWriteback { length: length16, status, errors, tag: tag.unwrap_or(0) });
             self.write_back(memory, descriptor + 8, word, false);
+            if self.faults.writes_back_twice {
+                let first = if self.layout() == RxLayout::Extended { HASHED } else { buffer };
+                self.engine.echo = Some((descriptor, [first, word]));
+            }
             self.set(Reg::Rdh(queue), (self.get(Reg::Rdh(queue)) + 1) % length);
         }
         self.engine.delivered += 1;

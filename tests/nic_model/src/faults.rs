@@ -7,6 +7,8 @@
 pub struct Faults {
     /// Write-backs (DD) happen so many steps after the work they report; the interrupt does not wait for them.
     pub late_write_back: u32,
+    /// A receive descriptor is written back twice: once more, as it was, before the device does anything else. QEMU's 82574L.
+    pub writes_back_twice: bool,
     /// As much later again for the write-backs of sent descriptors alone.
     pub late_completion: u32,
     /// Steps that each descriptor takes to be sent, beyond the first.

@@ -66,14 +66,14 @@ impl RxRing {
         true
     }
 
-    /// Gives the next slot back to the device with the buffer it has.
+    /// Has the next slot given back to the device with the buffer it has.
     #[cold]
     pub(super) fn arm_again(&mut self) {
         let index = self.next;
         let Some(map) = self.maps.get_mut(index) else { return };
         map.sync(PreRead);
         if let Some(segment) = map.segments().first().copied() {
-            self.write(index, segment);
+            self.write_before(segment);
         }
     }
 }
