@@ -10,7 +10,7 @@ use pktbuf::PoolCache;
 
 use crate::{
     hardware::RingPlace,
-    stats::{RxCounters, TxCounters},
+    stats::{RxCounters, RxWatch, TxCounters},
     tx::{Finished, RECLAIM_BURST, TxRing},
 };
 
@@ -22,6 +22,8 @@ pub(crate) struct Queue {
     pub(crate) sent: CachePadded<TxCounters>,
     /// Written by the ithread.
     pub(crate) rx: CachePadded<RxCounters>,
+    /// Of the tick.
+    pub(crate) watch: RxWatch,
     /// Interrupts for what this queue has received; all of the port, in queue 0 of a port whose causes share one interrupt.
     pub(crate) rx_interrupts: Counter,
     /// Interrupts for what this queue has sent.
@@ -38,6 +40,7 @@ impl Queue {
             tx: CachePadded::new(SpinLock::new(Some(tx))),
             sent: CachePadded::new(TxCounters::default()),
             rx: CachePadded::new(RxCounters::default()),
+            watch: RxWatch::default(),
             rx_interrupts: Counter::new(),
             tx_interrupts: Counter::new(),
             stands_for: AtomicU32::new(0),

@@ -3,7 +3,10 @@
 //! Key types: [`RxCounters`] (written by the ithread), [`TxCounters`] (written under the transmit lock),
 //! [`HardwareTotals`] (sums of the statistics registers, 13.7).
 
-use ksync::{atomic::AtomicU32, counter::Counter};
+use ksync::{
+    atomic::{AtomicU32, Ordering},
+    counter::Counter,
+};
 
 use crate::{
     regs::{ALL_ONES, Reg, RegisterIo, Stat},
@@ -26,8 +29,39 @@ pub(crate) struct RxCounters {
     pub(crate) trial: TrialCounters,
     /// Received, and still in the ring at the teardown. Written by who tears down, after the ithread.
     pub(crate) unserved: Counter,
-    /// The descriptor that is served next, for a view of the ring.
+    /// The descriptor that is served next, for a view of the ring and for the tick.
     pub(crate) next: AtomicU32,
+}
+
+/// What the tick remembers of a receive ring.
+#[derive(Debug)]
+pub(crate) struct RxWatch {
+    /// The descriptor that was to be served next when the last tick found frames waiting, or [`Self::NOTHING`].
+    stood_at: AtomicU32,
+    /// How often frames waited from one tick to the next.
+    pub(crate) overlooked: Counter,
+}
+
+impl RxWatch {
+    const NOTHING: u32 = u32::MAX;
+
+    /// Notes where driver and device stand in the ring. Returns whether frames have waited since the last tick and none was served.
+    pub(crate) fn look(&self, next: u32, head: u32) -> bool {
+        let stands = if next == head { Self::NOTHING } else { next };
+        // ORDERING: relaxed, here and at the load of `next`: the tick is the only one here, and what it sees of the ring may be old.
+        let stood = self.stood_at.swap(stands, Ordering::Relaxed);
+        let overlooked = stands != Self::NOTHING && stood == stands;
+        if overlooked {
+            self.overlooked.bump();
+        }
+        overlooked
+    }
+}
+
+impl Default for RxWatch {
+    fn default() -> Self {
+        Self { stood_at: AtomicU32::new(Self::NOTHING), overlooked: Counter::default() }
+    }
 }
 
 /// Written under the transmit lock, read by anybody.

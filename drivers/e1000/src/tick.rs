@@ -1,4 +1,4 @@
-//! What happens without traffic: the tick, the transmit watchdog, and recovery by reset.
+//! What happens without traffic: the tick, the transmit watchdog, frames whose interrupt was lost, and recovery by reset.
 //!
 //! Key types: [`TickReport`], [`TxHang`]. The tick runs in a timer thread. A transmit ring that hangs it starts again by itself: the
 //! transmitter is switched off and on, and goes on where it stood; nothing is freed and no frame sent twice, so that nothing depends on
@@ -74,6 +74,9 @@ pub struct TickReport {
     pub hang: Option<TxHang>,
     /// The device is to be reset: the caller wakes all ithreads that own a receive ring.
     pub recovering: bool,
+    /// Frames have waited in a receive ring since the last tick: their interrupt was lost, or the thread is kept from running. The caller
+    /// wakes all ithreads that own a receive ring; each unmasks its interrupt when it is done.
+    pub overlooked: bool,
     /// The device has left the bus. Said once.
     pub gone: bool,
 }
@@ -103,8 +106,23 @@ impl<R: RegisterIo> Adapter<R> {
             None => {}
         }
         report.recovering = self.recovery_wanted();
+        report.overlooked = (0..self.queue_count()).filter(|queue| self.overlooks(*queue)).count() > 0;
         self.hardware.lock().collect(&self.regs, self.variant);
         report
+    }
+
+    /// Returns whether frames wait in a queue's receive ring, and none was served since the last tick. One register is read.
+    fn overlooks(&self, queue: u8) -> bool {
+        let head = self.regs.read32(Reg::Rdh(queue));
+        let queue = self.queues.of(usize::from(queue));
+        // ORDERING: see `look`.
+        head != ALL_ONES && queue.watch.look(queue.rx.next.load(Ordering::Relaxed), head)
+    }
+
+    /// Returns how often frames have waited in a receive ring from one tick to the next.
+    #[must_use]
+    pub fn overlooked(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.watch.overlooked.get()).sum()
     }
 
     fn find_hang(&self, queue: &Queue, now: Instant, status: Status) -> Option<TxHang> {

@@ -39,6 +39,8 @@ enum Fault {
     AllOnes = 4,
     /// The card's interrupt thread reads through a null pointer at its next pass.
     Trap = 5,
+    /// The card's interrupts never arrive: each masks itself, as ever, and wakes nobody.
+    LoseInterrupts = 6,
 }
 
 /// Which fault is set on which card.
@@ -147,6 +149,12 @@ fn lie_of(card: u16) -> Option<Lie> {
     }
 }
 
+/// Returns whether an interrupt of the card with this number goes no further. Interrupt context.
+#[inline]
+pub(crate) fn loses_interrupt(card: u16) -> bool {
+    DEVICE.is_set() && DEVICE.has(Fault::LoseInterrupts, card)
+}
+
 fn bit(card: u16) -> u32 {
     1 << card.min(31)
 }
@@ -174,6 +182,12 @@ pub(crate) const KNOBS: &[Knob] = &[
         description: "a card that does not stop its DMA when told to (em0, off)",
         get: || shown(&DEVICE, Fault::IgnoreStop),
         access: Access::Setting(|value| set(&DEVICE, Fault::IgnoreStop, value)),
+    },
+    Knob {
+        name: "debug.fail_point.lose_interrupts",
+        description: "a card whose interrupts are lost (em0, off)",
+        get: || shown(&DEVICE, Fault::LoseInterrupts),
+        access: Access::Setting(|value| set(&DEVICE, Fault::LoseInterrupts, value)),
     },
     Knob {
         name: "debug.fail_point.sleep_ithread",

@@ -137,7 +137,8 @@ impl Port {
                 (None, Some(Vector::Tx(queue))) => Box::new(Completer { port: Arc::clone(self), queue }),
                 (None, _) => Box::new(LinkWatch { port: Arc::clone(self) }),
             };
-            let filter = Box::new(CardFilter { adapter: Arc::clone(&self.adapter), vector: interrupt.vector });
+            let (adapter, card) = (Arc::clone(&self.adapter), self.number);
+            let filter = Box::new(CardFilter { adapter, vector: interrupt.vector, card });
             let added = interrupt.event.add_handler(&name, filter, handler);
             let id = added.map_err(|error| format!("interrupt thread: {error}"))?;
             interrupt.handler.call_once(|| id);
@@ -181,7 +182,14 @@ impl Port {
         if let Some(hang) = report.hang {
             log::error!("{}: {hang}", self.name);
         }
-        if report.recovering {
+        if report.overlooked {
+            let times = self.adapter.overlooked();
+            // Each time while it is rare.
+            if times.is_power_of_two() {
+                log::warn!("{}: frames waited for a second without an interrupt, {times} times so far", self.name);
+            }
+        }
+        if report.recovering || report.overlooked {
             let receives = |interrupt: &&Interrupt| Interrupt::receives(interrupt.vector).is_some();
             self.interrupts.iter().filter(receives).for_each(Interrupt::schedule);
         }
@@ -216,6 +224,7 @@ impl fmt::Debug for Port {
 struct CardFilter {
     adapter: Arc<Adapter<Bar>>,
     vector: Option<Vector>,
+    card: u16,
 }
 
 impl Filter for CardFilter {
@@ -228,6 +237,7 @@ impl Filter for CardFilter {
         match cause {
             FilterCause::Stray => FilterResult::Stray,
             FilterCause::Handled => FilterResult::Handled,
+            FilterCause::Schedule if fail_points::loses_interrupt(self.card) => FilterResult::Handled,
             FilterCause::Schedule => FilterResult::ScheduleThread,
         }
     }

@@ -35,6 +35,8 @@ fn throughput_latency_and_footprint_are_measured_and_recorded() -> Result<()> {
         dispatch: vec!["direct".into(), "hybrid".into()],
         window: 64,
         cards: NicModel::E1000,
+        tagged: false,
+        mtu: None,
     };
     let folder = Folder::create(&path)?;
     let subjects: Vec<Box<dyn sluice::bench::Subject>> = vec![Box::new(sluice.clone())];

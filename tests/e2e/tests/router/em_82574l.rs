@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use e2e::{Bench, PATIENCE, Plan};
 use sluice::{
-    host::{FlowSpec, Sizes},
+    host::{FlowSpec, Ping, Sizes},
     machine::{Machine, NicModel},
 };
 
@@ -103,4 +103,32 @@ fn flows_between_four_ports_use_both_queues_and_each_has_its_thread() -> Result<
     let refused = bench.router.command("sysctl hw.em.num_queues=1")?;
     ensure!(refused.contains("read at boot"), "{refused}");
     bench.finish()
+}
+
+/// An interrupt that is lost, as emulators and boards lose them, costs a second or two: the tick finds the frames that wait.
+fn outlives_lost_interrupts(plan: Plan) -> Result<()> {
+    let mut bench = plan.boot_warm()?;
+    bench.router.set("debug.fail_point.lose_interrupts", "em0")?;
+    for _ in 0..2 {
+        // One request into the silence.
+        let patient = Ping { limit: PATIENCE, ..Ping::default() };
+        let outcome = bench.lab.ping(bench.host(0), Bench::host_address(1), patient);
+        ensure!(outcome.reply().is_some(), "{outcome:?}");
+    }
+    let log = bench.router.command("show log")?;
+    ensure!(log.contains("em0: frames waited for a second without an interrupt, 1 times so far"), "{log}");
+    bench.router.set("debug.fail_point.lose_interrupts", "off")?;
+    let flows = mesh(&bench, Some(1000), 16);
+    assert_eq!(bench.run_perfectly(flows, PATIENCE)?, 2000);
+    bench.finish()
+}
+
+#[test]
+fn an_82574l_outlives_lost_interrupts() -> Result<()> {
+    outlives_lost_interrupts(plan(2, 2))
+}
+
+#[test]
+fn an_82540em_outlives_lost_interrupts() -> Result<()> {
+    outlives_lost_interrupts(Bench::of(2).alone())
 }

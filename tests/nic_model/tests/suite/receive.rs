@@ -2,6 +2,7 @@
 
 use e1000::{FilterCause, ReceiveFilter, Reg, desc::RxErrors, regs::Cause};
 use ifnet::Interface;
+use ksync::time::Instant;
 use nic_model::{Bench, Wired, frame, mac};
 use pktbuf::LinkCast;
 use wire::MacAddr;
@@ -89,7 +90,7 @@ fn a_full_ring_loses_frames_at_the_wire_and_recovers() {
     (0..100).for_each(|n| bench.nic.inject(frame(0, n, 100)));
     bench.nic.settle();
     bench.interrupts();
-    bench.adapter.tick(ksync::time::Instant::ZERO);
+    bench.adapter.tick(Instant::ZERO);
     // One descriptor of 80 stays unused: head == tail means empty.
     assert_eq!(serials(&mut bench), (0..79).collect::<Vec<_>>());
     assert_eq!(bench.adapter.statistics().rx_missed, 21);
@@ -279,4 +280,61 @@ fn under_a_backlog_descriptors_go_back_by_three_quarters_of_the_ring_and_afterwa
         .collect();
     assert_eq!(told, [0, 0, 0, 0, 0, 1, 1], "full batches: 384 at a time");
     assert_eq!((bench.service(64), doorbells(&bench) - before), (40, 2), "nothing waits any more");
+}
+
+/// Whoever polls is quick enough to serve a descriptor while the device is still at it: QEMU's 82574L copies it in two strokes.
+#[test]
+fn a_descriptor_that_is_written_back_twice_is_served_once() {
+    let machine = crate::machine(300);
+    let mut bench = machine.port(0);
+    bench.nic.set_faults(|faults| faults.writes_back_twice = true);
+    // Several times around, one by one and in pairs.
+    let mut seen = Vec::new();
+    for serial in 0..500 {
+        bench.nic.inject(frame(0, serial, 60));
+        bench.nic.step();
+        if serial % 3 > 0 {
+            bench.service(64);
+            seen.extend(serials(&mut bench));
+        }
+    }
+    bench.settle();
+    seen.extend(serials(&mut bench));
+    assert_eq!(seen, (0..500).collect::<Vec<_>>());
+    let statistics = bench.adapter.statistics();
+    assert_eq!((statistics.rx_packets, statistics.rx_length_errors, statistics.rx_missed), (500, 0, 0));
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+/// An interrupt that never arrives must cost a second or two, and not the port.
+#[test]
+fn frames_that_wait_from_one_tick_to_the_next_are_told() {
+    let machine = crate::machine(300);
+    let mut bench = machine.port(0);
+    let mut seconds = 0;
+    let mut tick = |bench: &Bench| {
+        seconds += 1;
+        bench.adapter.tick(Instant::from_secs(seconds)).overlooked
+    };
+    assert!(!tick(&bench) && !tick(&bench), "nothing waits");
+    for serial in 0..3 {
+        bench.nic.inject(frame(0, serial, 60));
+        bench.nic.settle();
+        assert!(!tick(&bench), "it may have come just now");
+        bench.settle();
+    }
+    for serial in 3..6 {
+        bench.settle();
+        bench.nic.inject(frame(0, serial, 60));
+        bench.nic.settle();
+        assert!(!tick(&bench), "others were served meanwhile");
+    }
+    assert!(tick(&bench) && tick(&bench), "nobody serves it");
+    assert_eq!(bench.adapter.overlooked(), 2);
+    bench.settle();
+    assert!(!tick(&bench) && !tick(&bench));
+    assert_eq!(serials(&mut bench), [0, 1, 2, 3, 4, 5]);
+    bench.detach().unwrap();
+    machine.assert_empty();
 }
