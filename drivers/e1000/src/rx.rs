@@ -69,7 +69,7 @@ pub struct RxRing {
     /// The address of the buffer for the descriptor before `next`, which is written when the one after it is found done: until then the
     /// device may not be through with it. It is out of the device's reach anyway, see [`Self::publish`].
     ///
-    /// QEMU's 82574L (up to 7.2 and beyond) writes a descriptor back as a block, which its C library copies in two strokes that overlap. Who
+    /// QEMU's 82574L (7.2) writes a descriptor back as a block, which its C library copies in two strokes that overlap. Who
     /// polls, and writes the descriptor between the two, finds the first frame there once more, and no address.
     held: u64,
     /// Descriptors served that the device has not been told of: always those before `next`, fewer than the ring has.
