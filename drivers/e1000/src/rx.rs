@@ -4,37 +4,33 @@
 //! each frame: see DD (acquire) → PostRead → take the buffer → new address → status clear; and once per pass RDT.
 //! Manual: 3.2 (descriptors, ring), 14.4.
 
+mod exchange;
 mod odd;
 mod recovery;
 mod slots;
 mod trial;
 
 use alloc::{sync::Arc, vec::Vec};
-use core::mem::replace;
 
 use bus_dma::{DmaMap, DmaMem, FromDevice};
 use ifnet::IfIndex;
 use ksync::atomic::Ordering;
-use pktbuf::{Arrival, BufferSize, HEADROOM, LinkCast, PacketBuf, PoolCache};
-use wire::vlan_number;
+use pktbuf::{PacketBuf, PoolCache};
 
-use self::odd::{Odd, Pass};
 pub(crate) use self::recovery::arm;
+use self::{
+    exchange::Exchange,
+    odd::{Odd, Pass},
+};
 use crate::{
     adapter::Adapter,
-    desc::{RxLayout, RxStatus, WORDS},
+    desc::{RxLayout, RxStatus},
     frames::FrameSizes,
     hardware::RingPlace,
     regs::{Reg, RegisterIo},
     rxsum::Sums,
     stats::RxCounters,
 };
-
-/// Octets of a receive buffer, unless frames are long.
-const USUAL_BUFFER: usize = BufferSize::K2.octets();
-
-/// Shortest frame that is handed up: an Ethernet header. Shorter ones can only come from a broken device.
-const SHORTEST: usize = crate::tx::HEADER;
 
 /// Served descriptors that are worth a register write, which costs an exit.
 pub(crate) const REFILL: usize = 32;
@@ -279,70 +275,36 @@ impl RxRing {
         pass: &mut Pass,
         sink: &mut impl FnMut(PacketBuf),
     ) -> (usize, Option<Odd>) {
-        let layout = if EXTENDED { RxLayout::Extended } else { RxLayout::Legacy };
-        // The device refuses what is longer than usual, unless it was told not to: then it lets everything in.
-        let (buffer, longest) =
-            if JUMBO { (self.sizes.buffer.octets(), self.sizes.longest) } else { (USUAL_BUFFER, USUAL_BUFFER) };
         if self.skipping {
             return (0, self.written_at(self.next).map(Odd::Frame));
         }
-        let from = Arrival::interface(self.if_index, LinkCast::Unicast);
-        let end = self.maps.len().min(self.next + limit);
-        let (ring, _) = self.memory.cells().as_chunks::<WORDS>();
-        let Some(mut before) = ring.get(self.before(self.next)) else { return (0, None) };
-        let mut held = self.held;
-        let descriptors = ring.get(self.next..end).unwrap_or_default();
-        let maps = self.maps.get_mut(self.next..end).unwrap_or_default();
-        let (mut run, mut octets, mut odd) = (0, 0, None);
-        let (vouched, voided) = layout.vouched();
-        let mut doubt = 0;
-        for (map, descriptor) in maps.iter_mut().zip(descriptors) {
-            let [_, rest] = descriptor;
-            // ORDERING: acquire pairs with the device's write-back: DD is written after the frame and the length.
-            let word = rest.load(Ordering::Acquire);
-            let length = usize::from(layout.decode(word).length);
-            let has_length = length.wrapping_sub(SHORTEST) <= longest - SHORTEST;
-            let mut from = from;
-            if !layout.is_good(word) || !has_length {
-                if !layout.is_good_and_tagged(word) || !has_length {
-                    odd = Some(Odd::Frame(layout.decode(word)));
-                    break;
-                }
-                // Nothing here heeds priorities: with a tag that has one and no VLAN, a frame is as one without (IEEE 802.1Q 6.9.1).
-                from = from.with_vlan(vlan_number(layout.decode(word).tag));
-            }
-            let Some(mut fresh) = cache.take() else {
-                odd = Some(Odd::NoBuffer);
-                break;
-            };
-            let _ = fresh.set_window(HEADROOM, buffer);
-            let (mut packet, segment) = match map.exchange(fresh) {
-                Ok(full) => full,
-                Err((fresh, _)) => {
-                    cache.recycle(fresh);
-                    odd = Some(Odd::NoBuffer);
-                    break;
-                }
-            };
-            // Plain stores, the address first: the descriptor before is ours until RDT passes it, see `publish`.
-            let [address, status] = replace(&mut before, descriptor);
-            address.store(replace(&mut held, segment.addr.as_u64()), Ordering::Relaxed);
-            status.store(0, Ordering::Relaxed);
-            run += 1;
-            octets += length as u64;
-            if EXTENDED {
-                doubt |= word ^ vouched;
-            }
-            let _ = packet.set_received(length, from);
-            if packet.front().is_some_and(|&[first]| first & 1 != 0) {
-                odd::note_group(&mut packet, pass);
-            }
-            sink(packet);
+        let next = self.next;
+        if next == 0 {
+            return self.harvest_first::<EXTENDED, JUMBO>(cache, pass, sink);
         }
-        self.held = held;
-        self.next = if self.next + run < self.maps.len() { self.next + run } else { 0 };
-        pass.octets += octets;
-        pass.doubt |= doubt & (vouched | voided);
+        let end = self.maps.len().min(next + limit);
+        let exchange = Exchange::<EXTENDED, JUMBO>::new(self.sizes, self.if_index);
+        let pairs = self.memory.cells().as_chunks().0.get(next - 1..end).unwrap_or_default().windows(2);
+        let slots = self.maps.get_mut(next..end).unwrap_or_default().iter_mut().zip(pairs);
+        let (run, odd) = exchange.all(slots, exchange::neighbours, &mut self.held, cache, pass, sink);
+        self.next = if next + run < self.maps.len() { next + run } else { 0 };
+        (run, odd)
+    }
+
+    /// The same for the first descriptor alone: the one before it lies at the other end.
+    #[cold]
+    #[inline(never)]
+    fn harvest_first<const EXTENDED: bool, const JUMBO: bool>(
+        &mut self,
+        cache: &mut PoolCache,
+        pass: &mut Pass,
+        sink: &mut impl FnMut(PacketBuf),
+    ) -> (usize, Option<Odd>) {
+        let exchange = Exchange::<EXTENDED, JUMBO>::new(self.sizes, self.if_index);
+        let ring = self.memory.cells().as_chunks().0;
+        let slot = self.maps.first_mut().zip(ring.last().zip(ring.first()));
+        let (run, odd) = exchange.all(slot.into_iter(), Some, &mut self.held, cache, pass, sink);
+        self.next = run;
         (run, odd)
     }
 
