@@ -156,7 +156,7 @@ impl RxRing {
     /// back by three quarters of the ring.
     ///
     /// Packets carry the interface index and the VLAN whose tag the device has taken off; their window starts at the Ethernet header, and the link-layer cast is
-    /// [`LinkCast::Unicast`] for every address that is no group's. If the watchdog has asked for it, the device is reset here
+    /// [`Unicast`](pktbuf::LinkCast::Unicast) for every address that is no group's. If the watchdog has asked for it, the device is reset here
     /// first, because this thread owns the ring.
     ///
     /// # Context
