@@ -182,16 +182,16 @@ impl Port {
         if let Some(hang) = report.hang {
             log::error!("{}: {hang}", self.name);
         }
-        if report.overlooked {
-            let times = self.adapter.overlooked();
-            // Each time while it is rare.
-            if times.is_power_of_two() {
-                log::warn!("{}: frames waited for a second without an interrupt, {times} times so far", self.name);
-            }
+        let receives = |interrupt: &&Interrupt| Interrupt::receives(interrupt.vector).is_some();
+        let receiving = self.interrupts.iter().filter(receives);
+        // A thread that is at it, or stuck, has had its interrupt. Each time is said while it is rare.
+        let times = self.adapter.overlooked();
+        let is_lost = report.overlooked && receiving.clone().any(|interrupt| !interrupt.event.progress().1);
+        if is_lost && times.is_power_of_two() {
+            log::warn!("{}: frames waited for a second without an interrupt, {times} times so far", self.name);
         }
         if report.recovering || report.overlooked {
-            let receives = |interrupt: &&Interrupt| Interrupt::receives(interrupt.vector).is_some();
-            self.interrupts.iter().filter(receives).for_each(Interrupt::schedule);
+            receiving.for_each(Interrupt::schedule);
         }
         if report.gone {
             log::error!("{}: device is gone (reads all ones)", self.name);
