@@ -29,6 +29,8 @@ pub struct Faults {
     pub mask_stuck: bool,
     /// EERD never says done.
     pub eeprom_dead: bool,
+    /// It may be asked anything while it reloads after a reset: for a panic, which waits for nothing, beside threads that do not know of it.
+    pub may_be_hurried: bool,
     /// Microseconds that pass between the first look at the clock after a reset and the next: not a fault, but a driver that is busy.
     pub busy_after_reset: u32,
     /// RAH0 and RAL0 are empty after reset.

@@ -19,7 +19,7 @@ pub fn r06_timer_that_rearms_itself_after_the_stop() {
 /// before the end.
 pub fn a_console_that_sends_until_it_is_stopped() {
     let rig = Rig::new(Setup { console: true, ..Setup::default() });
-    (0..2).for_each(|port| rig.nic(port).set_faults(|faults| faults.slow_transmit = 50));
+    (0..2).for_each(|port| rig.nic(port).set_faults(|faults| faults.slow_transmit = 150));
     rig.send(1);
     let finished = rig.shut_down(Exit::Reboot);
     rig.end(&finished).assert_orderly();
