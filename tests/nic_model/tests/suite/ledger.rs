@@ -50,6 +50,22 @@ fn frames_nobody_fetched_before_the_teardown_are_counted_as_left_in_the_ring() {
     machine.assert_empty();
 }
 
+/// All descriptors but one are the device's when 32 have gone back; that one still shows the frame that was served last.
+#[test]
+fn what_a_full_ring_still_shows_of_the_last_frame_served_is_not_counted_again() {
+    let machine = crate::machine(300);
+    let mut bench = machine.port(0);
+    (0..32).for_each(|n| bench.nic.inject(frame(0, n, 100)));
+    bench.settle();
+    (0..79).for_each(|n| bench.nic.inject(frame(0, n, 100)));
+    bench.nic.settle();
+    let adapter = bench.adapter.clone();
+    bench.received.clear();
+    assert_eq!(bench.detach().unwrap().unserved, 79);
+    assert_eq!((adapter.ledger().handed_up, adapter.ledger().received_difference()), (32, 0));
+    machine.assert_empty();
+}
+
 #[test]
 fn frames_in_a_ring_that_stays_in_quarantine_are_counted_as_left_in_it() {
     let machine = crate::machine(300);
