@@ -1,7 +1,8 @@
 //! The receive ring: owned by one ithread, so there is no lock.
 //!
 //! Key type: [`RxRing`]. Buffers are swapped, never copied: a full one leaves, a fresh one takes its place. The order for
-//! each frame: see DD (acquire) → PostRead → take the buffer → new address → status clear; and once per pass RDT.
+//! each frame: see DD (acquire) → PostRead → take the buffer → arm the descriptor before (address, status clear), whose write-back is
+//! over now that this one is done; and once per pass RDT.
 //! Manual: 3.2 (descriptors, ring), 14.4.
 
 mod exchange;

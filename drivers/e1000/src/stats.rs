@@ -38,8 +38,6 @@ pub(crate) struct RxCounters {
 pub(crate) struct RxWatch {
     /// The descriptor that was to be served next when the last tick found frames waiting, or [`Self::NOTHING`].
     stood_at: AtomicU32,
-    /// How often frames waited from one tick to the next.
-    pub(crate) overlooked: Counter,
 }
 
 impl RxWatch {
@@ -50,17 +48,13 @@ impl RxWatch {
         let stands = if next == head { Self::NOTHING } else { next };
         // ORDERING: relaxed, here and at the load of `next`: the tick is the only one here, and what it sees of the ring may be old.
         let stood = self.stood_at.swap(stands, Ordering::Relaxed);
-        let overlooked = stands != Self::NOTHING && stood == stands;
-        if overlooked {
-            self.overlooked.bump();
-        }
-        overlooked
+        stands != Self::NOTHING && stood == stands
     }
 }
 
 impl Default for RxWatch {
     fn default() -> Self {
-        Self { stood_at: AtomicU32::new(Self::NOTHING), overlooked: Counter::default() }
+        Self { stood_at: AtomicU32::new(Self::NOTHING) }
     }
 }
 

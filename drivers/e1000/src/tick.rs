@@ -119,12 +119,6 @@ impl<R: RegisterIo> Adapter<R> {
         head != ALL_ONES && queue.watch.look(queue.rx.next.load(Ordering::Relaxed), head)
     }
 
-    /// Returns how often frames have waited in a receive ring from one tick to the next.
-    #[must_use]
-    pub fn overlooked(&self) -> u64 {
-        self.queues.iter().map(|queue| queue.watch.overlooked.get()).sum()
-    }
-
     fn find_hang(&self, queue: &Queue, now: Instant, status: Status) -> Option<TxHang> {
         let done = queue.sent.done.get();
         let mut ring = queue.tx.lock();

@@ -5,13 +5,15 @@
 //! packet goes from ring to ring in this one thread. When the thread takes leave it puts the ring back into the port, and only then can
 //! the port be torn down. A card with messages has a [`Completer`] for each transmit queue and a [`LinkWatch`] beside it.
 
+mod tick;
+
 use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
 use core::fmt;
 
-use e1000::{Adapter, FilterCause, LinkState, RxRing, Vector};
+use e1000::{Adapter, FilterCause, RxRing, Vector};
 use ifnet::IfIndex;
 use ithread::{Filter, FilterResult, Handler, HandlerId, IntrEvent, Linger, Pass};
-use ksync::{Once, SpinLock, time::Instant};
+use ksync::{Once, SpinLock, counter::Counter, time::Instant};
 use machine::{
     irq::IrqLine,
     time::{self, source::tsc},
@@ -57,6 +59,8 @@ pub(crate) struct Port {
     pub(crate) wiring: String,
     /// Its interrupts, at least one.
     pub(crate) interrupts: Vec<Interrupt>,
+    /// Interrupts that were lost. Written by the tick.
+    lost: Counter,
     /// What its rings are filled from.
     pool: &'static PacketPool,
     /// Protects: the receive rings that their threads have given back; held for the exchange only.
@@ -120,7 +124,17 @@ impl Port {
         let interrupts = wiring.lines.iter().map(interrupt).collect::<Result<_, _>>()?;
         let wiring = wiring.describe();
         let retired = SpinLock::new(Vec::with_capacity(usize::from(adapter.queue_count())));
-        Ok(Arc::new(Self { name: name.into(), number, address, adapter, wiring, interrupts, pool, retired }))
+        Ok(Arc::new(Self {
+            name: name.into(),
+            number,
+            address,
+            adapter,
+            wiring,
+            interrupts,
+            lost: Counter::new(),
+            pool,
+            retired,
+        }))
     }
 
     /// Puts the card's filters and handlers on its interrupts.
@@ -170,39 +184,6 @@ impl Port {
         match interrupt.vector {
             None => String::from(&*self.name),
             Some(vector) => format!("{}:{vector}", self.name),
-        }
-    }
-
-    /// Looks after the card once a second: link, watchdog, statistics.
-    pub(crate) fn tick(&self, now: Instant) {
-        let report = self.adapter.tick(now);
-        if let Some(link) = report.link {
-            self.say_link(link);
-        }
-        if let Some(hang) = report.hang {
-            log::error!("{}: {hang}", self.name);
-        }
-        let receives = |interrupt: &&Interrupt| Interrupt::receives(interrupt.vector).is_some();
-        let receiving = self.interrupts.iter().filter(receives);
-        // A thread that is at it, or stuck, has had its interrupt. Each time is said while it is rare.
-        let times = self.adapter.overlooked();
-        let is_lost = report.overlooked && receiving.clone().any(|interrupt| !interrupt.event.progress().1);
-        if is_lost && times.is_power_of_two() {
-            log::warn!("{}: frames waited for a second without an interrupt, {times} times so far", self.name);
-        }
-        if report.recovering || report.overlooked {
-            receiving.for_each(Interrupt::schedule);
-        }
-        if report.gone {
-            log::error!("{}: device is gone (reads all ones)", self.name);
-        }
-    }
-
-    /// Logs the state of the link, and who may have whom wait on it.
-    pub(crate) fn say_link(&self, link: LinkState) {
-        match self.adapter.flow_control() {
-            Some(pause) if link.is_up() => log::info!("{}: {link}, flow control {pause}", self.name),
-            _ => log::info!("{}: {link}", self.name),
         }
     }
 
