@@ -7,14 +7,15 @@ use anyhow::{Result, ensure};
 use e2e::workspace;
 use sluice::{
     bench::{
-        figures,
-        generator::Load,
+        LONGEST_FRAME, figures,
+        generator::{Load, Mode},
         instructions::Metered,
         measure::{Bench, Options},
         meter::{By, Code, Profile},
         peer::Sluice,
         record::{self, Folder},
         scale::{Point, Sweep},
+        session::Session,
         table,
     },
     machine::NicModel,
@@ -97,5 +98,18 @@ fn instructions_and_register_accesses_are_counted_by_cpu_and_stage() -> Result<(
     for stage in ["driver rx", "driver tx", "bus_dma", "ip", "fib"] {
         ensure!(stages.iter().any(|row| row.name == stage && row.sum() >= cost.packets), "{stage}: {stages:#?}");
     }
+    Ok(())
+}
+
+/// Every frame is compared octet by octet, its tag too; a router whose VLANs or MTU are not as the frames are lets none through.
+#[test]
+fn tagged_frames_of_9018_octets_are_forwarded_between_vlans() -> Result<()> {
+    let progress = Progress::new();
+    let sluice = Sluice::build(progress)?;
+    let mut session = Session::boot(&sluice, workspace(), 1, |setup| (setup.tagged, setup.mtu) = (true, Some(9000)))?;
+    let load = Load::new(true, LONGEST_FRAME, Mode::Closed { window: 8 }, Duration::from_millis(300));
+    let outcome = session.measure(&load, &progress.line("Sending"))?.outcome;
+    session.stop()?;
+    ensure!(outcome.streams.iter().all(|stream| stream.forwarded > 0) && outcome.lost() == 0, "{outcome:?}");
     Ok(())
 }
