@@ -1,5 +1,7 @@
 //! A receive ring that begins anew: at attach, and when the watchdog has the device reset.
 
+use core::iter;
+
 use bus_dma::{DmaMap, FromDevice, PreRead};
 use ksync::atomic::Ordering;
 use pktbuf::{BufferSize, HEADROOM, PacketBuf, PoolCache};
@@ -11,7 +13,9 @@ impl RxRing {
     /// Arms every slot and gives them all to the device, which starts at descriptor 0. The device does no DMA.
     pub(crate) fn restart<R: RegisterIo>(&mut self, regs: &R) {
         self.skipping = false;
-        for index in 0..self.maps.len() {
+        // Each writes the one before it: so the last first, and once more at its turn.
+        let last = self.maps.len() - 1;
+        for index in iter::once(last).chain(0..=last) {
             self.next = index;
             self.arm_again();
         }

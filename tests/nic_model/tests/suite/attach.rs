@@ -43,6 +43,22 @@ fn what_the_driver_does_while_the_device_reloads_counts_as_waiting() {
     }
 }
 
+/// Also the one that the device is not given yet: its turn comes with the next doorbell.
+#[test]
+fn every_descriptor_leads_to_a_buffer_of_its_own_that_the_device_may_reach() {
+    let machine = crate::machine(200);
+    let bench = machine.attach(&machine.nic(mac(0)), crate::config(0)).unwrap();
+    let word = |addr| machine.iommu.read(addr, 8).and_then(|octets| octets.try_into().ok()).map(u64::from_le_bytes);
+    let base = u64::from(bench.nic.peek(Reg::Rdbal(0))) | u64::from(bench.nic.peek(Reg::Rdbah(0))) << 32;
+    let mut buffers: Vec<u64> = (0..80).map(|n| word(base + 16 * n).unwrap()).collect();
+    assert!(buffers.iter().all(|buffer| machine.iommu.read(*buffer, 2048).is_some()), "{buffers:x?}");
+    buffers.sort_unstable();
+    buffers.dedup();
+    assert_eq!(buffers.len(), 80);
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
 #[test]
 fn start_writes_rctl_once_and_unmasks() {
     let machine = crate::machine(200);
