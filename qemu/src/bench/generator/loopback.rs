@@ -35,6 +35,8 @@ pub(super) struct Faults {
     pub(super) damage: Option<usize>,
     /// Whether each pair of frames is exchanged.
     pub(super) swap: bool,
+    /// Whether nothing is read at all.
+    pub(super) deaf: bool,
 }
 
 /// A thread that forwards like a router until it is dropped.
@@ -62,6 +64,10 @@ impl Loopback {
         let thread = thread::spawn(move || {
             let mut count = 0;
             while !seen.load(Ordering::Relaxed) {
+                if faults.deaf {
+                    thread::sleep(LOOK);
+                    continue;
+                }
                 port::wait(&inner, LOOK)?;
                 for from in [0, 1] {
                     forward(&mut inner, from, faults, &mut count)?;

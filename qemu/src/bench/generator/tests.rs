@@ -62,6 +62,19 @@ fn a_constant_rate_is_offered_and_no_more() {
 }
 
 #[test]
+fn a_socket_without_room_is_left_alone_for_a_while() {
+    let (loopback, mut generator) = Loopback::start(Faults { deaf: true, ..Faults::default() }).unwrap();
+    let load = Load::new(false, 64, Mode::Open { rate: 5e6 }, Duration::from_millis(500));
+    let outcome = generator.run(&load, &mut |_| ()).unwrap();
+    loopback.stop().unwrap();
+    // The sockets are full before anything is counted. Each rest is followed by one try at each port at most, and rests only become
+    // longer on a busy host.
+    let reads = generator.ports.iter().map(|port| port.reads).sum::<u64>();
+    assert!((1..=2 * 800_000 / 250 + 200).contains(&reads), "{reads}");
+    assert!(outcome.lost() > 0 && outcome.forwarded() == 0, "{outcome:?}");
+}
+
+#[test]
 fn losses_are_counted_and_the_run_goes_on() {
     let outcome = run(Faults { lose: 10, ..Faults::default() }, &closed(32)).unwrap();
     let sent: u64 = outcome.streams.iter().map(|stream| stream.sent).sum();
