@@ -94,6 +94,8 @@ static DEVICE: Site = Site::new();
 static RESETTING: AtomicU32 = AtomicU32::new(0);
 /// The CPU that was wedged, plus one.
 static WEDGED_CPU: AtomicU32 = AtomicU32::new(0);
+/// The router's tick looks at nothing.
+static SKIPS_TICKS: AtomicBool = AtomicBool::new(false);
 /// A wedged CPU has begun to spin.
 static SPINS: AtomicBool = AtomicBool::new(false);
 
@@ -155,6 +157,13 @@ pub(crate) fn loses_interrupt(card: u16) -> bool {
     DEVICE.is_set() && DEVICE.has(Fault::LoseInterrupts, card)
 }
 
+/// Returns whether the router looks at ARP and links only when it is told of a change. Thread context.
+#[inline]
+pub(crate) fn skips_ticks() -> bool {
+    // ORDERING: relaxed: one tick later is as good.
+    SKIPS_TICKS.load(Ordering::Relaxed)
+}
+
 fn bit(card: u16) -> u32 {
     1 << card.min(31)
 }
@@ -188,6 +197,12 @@ pub(crate) const KNOBS: &[Knob] = &[
         description: "a card whose interrupts are lost (em0, off)",
         get: || shown(&DEVICE, Fault::LoseInterrupts),
         access: Access::Setting(|value| set(&DEVICE, Fault::LoseInterrupts, value)),
+    },
+    Knob {
+        name: "debug.fail_point.skip_ticks",
+        description: "whether ARP and links are looked at only when a card says that its link has changed (on, off)",
+        get: || if skips_ticks() { "on" } else { OFF }.into(),
+        access: Access::Setting(set_skips_ticks),
     },
     Knob {
         name: "debug.fail_point.sleep_ithread",
@@ -240,6 +255,16 @@ fn set(site: &Site, fault: Fault, value: &str) -> Result<(), String> {
     }
     site.set(fault, number);
     log::warn!("{value}: fails on purpose from now on: {fault:?}");
+    Ok(())
+}
+
+fn set_skips_ticks(value: &str) -> Result<(), String> {
+    let skips = match value {
+        "on" => true,
+        OFF => false,
+        other => return Err(format!("{other:?} is neither on nor off")),
+    };
+    SKIPS_TICKS.store(skips, Ordering::Relaxed);
     Ok(())
 }
 

@@ -15,6 +15,8 @@ use router::Worker;
 /// When the first packet left, in nanoseconds since the hand-over; 0 before.
 static FIRST: AtomicU64 = AtomicU64::new(0);
 static SAID: AtomicBool = AtomicBool::new(false);
+/// [`ready`] has said its line, after which the other one may come.
+static READY: AtomicBool = AtomicBool::new(false);
 
 /// Says that from now on packets are forwarded.
 pub(crate) fn ready() {
@@ -24,6 +26,7 @@ pub(crate) fn ready() {
         log::info!("boot: firmware and boot loader took {before} us before the kernel was entered");
     }
     log::info!("boot: ready to forward after {} us", now.as_nanos() / 1000);
+    READY.store(true, Ordering::Relaxed);
 }
 
 /// A forwarding thread's watch for the first packet. Costs a pass one look at a flag of its own.
@@ -52,10 +55,11 @@ impl FirstPacket {
     }
 }
 
-/// Says once when the first packet was forwarded. To be called now and then.
+/// Says once when the first packet was forwarded, after [`ready`]. To be called now and then.
 pub(crate) fn say_first() {
     let first = FIRST.load(Ordering::Relaxed);
-    if first != 0 && !SAID.swap(true, Ordering::Relaxed) {
+    // ORDERING: relaxed, both: the log keeps the order of its lines, and a look too early is followed by another.
+    if first != 0 && READY.load(Ordering::Relaxed) && !SAID.swap(true, Ordering::Relaxed) {
         log::info!("boot: first packet forwarded after {} us", first / 1000);
     }
 }

@@ -142,6 +142,8 @@ pub fn start(wires: &Wires) {
     machine::entry::mark("start cards");
     attach::start_all(services::ports());
     hand_over::ready();
+    // Of all cards at once, so that no packet is refused for a route that comes with the next card.
+    services::link_changed();
     // From here on packets are forwarded, at a higher priority than this thread's.
     machine::console::release();
     dump::announce();

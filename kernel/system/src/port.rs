@@ -249,7 +249,7 @@ struct LinkWatch {
 impl Handler for LinkWatch {
     fn run(&mut self) -> Pass {
         if let Some(link) = self.port.adapter.service_link() {
-            self.port.say_link(link);
+            self.port.link_changed(link);
         }
         Pass::Idle
     }
@@ -341,7 +341,7 @@ impl Handler for Forwarder {
         let served = self.forward(now);
         self.sampler.end(served as u64);
         if let Some(link) = link {
-            self.port.say_link(link);
+            self.port.link_changed(link);
         }
         if served > 0 {
             self.first.after_pass(&self.worker);

@@ -19,13 +19,13 @@ use router::Worker;
 use shutdown::{Fault, Faults};
 
 use crate::{
-    culprit, debugger, hand_over, lines, net,
+    culprit, debugger, fail_points, hand_over, lines, net,
     port::{Event, Port},
     power,
-    threads::{self, Class, KernelCallouts, Thread},
+    threads::{self, Class, KernelCallout, KernelCallouts, Thread},
 };
 
-/// How often ARP and links are looked after.
+/// How often ARP and links are looked after, besides when a card says that its link has changed.
 const ROUTER_TICK: Duration = Duration::from_millis(100);
 /// How often the cards themselves are.
 const CARD_TICK: Duration = Duration::from_secs(1);
@@ -43,6 +43,10 @@ static ENDING: AtomicBool = AtomicBool::new(false);
 static MORTALS: SpinLock<Vec<Mortal>> = SpinLock::new(Vec::new());
 static NETISRS: Once<Vec<Thread>> = Once::new();
 static CALLOUTS: Once<KernelCallouts> = Once::new();
+/// What looks after ARP and links.
+static ROUTER_CALLOUT: Once<KernelCallout> = Once::new();
+/// A card has said that its link has changed, and nobody has looked yet.
+static LINK_CHANGED: AtomicBool = AtomicBool::new(false);
 
 /// A thread that the shutdown ends.
 struct Mortal {
@@ -89,6 +93,18 @@ pub(crate) fn callouts() -> Option<&'static KernelCallouts> {
     CALLOUTS.get()
 }
 
+/// Has the router look at the links at once, for one has changed: traffic does not wait for the next tick.
+///
+/// # Context
+/// Thread context, interrupt threads too; may allocate, does not block.
+pub(crate) fn link_changed() {
+    LINK_CHANGED.store(true, Ordering::Relaxed);
+    if let Some(callout) = ROUTER_CALLOUT.get() {
+        // Only a drain refuses: then nothing is forwarded any more.
+        let _ = callout.schedule(time::now());
+    }
+}
+
 /// Starts the callouts and one netisr thread per CPU.
 ///
 /// # Errors
@@ -97,13 +113,18 @@ pub(crate) fn callouts() -> Option<&'static KernelCallouts> {
 pub(crate) fn start(cpus: usize) -> Result<(), &'static str> {
     let mut worker = net::worker("callouts", CpuId::BOOT).map_err(|_| "callouts")?;
     let callouts = CALLOUTS.call_once(threads::callouts);
-    every(callouts, ROUTER_TICK, move || {
-        worker.tick(time::now());
+    let router = every(callouts, ROUTER_TICK, move || {
+        // ORDERING: relaxed: the links themselves are read below, and who sets this has this run once more.
+        let changed = LINK_CHANGED.swap(false, Ordering::Relaxed);
+        if changed || !fail_points::skips_ticks() {
+            worker.tick(time::now());
+        }
         hand_over::say_first();
         power::request_due();
     });
-    every(callouts, CARD_TICK, tick_cards);
-    every(callouts, ROUTER_TICK, debugger::gdb::poll);
+    ROUTER_CALLOUT.call_once(|| router);
+    let _ = every(callouts, CARD_TICK, tick_cards);
+    let _ = every(callouts, ROUTER_TICK, debugger::gdb::poll);
     spawn("callouts", Class::Callout, CpuId::BOOT, || callouts.run()).ok_or("callouts")?;
     let mut netisrs = Vec::with_capacity(cpus);
     for number in 0..cpus {
@@ -155,14 +176,16 @@ pub(crate) fn ending() -> bool {
     ENDING.load(Ordering::Acquire)
 }
 
-/// Has `act` run every `period`, first one period from now, until the callouts end.
-fn every(callouts: &KernelCallouts, period: Duration, mut act: impl FnMut() + Send + 'static) {
+/// Has `act` run every `period`, first one period from now, until the callouts end. Whoever schedules the callout has it run then,
+/// and every period from there on.
+fn every(callouts: &KernelCallouts, period: Duration, mut act: impl FnMut() + Send + 'static) -> KernelCallout {
     let callout = callouts.create(move |again| {
         act();
         // Only a drain refuses, and then this was the last time.
         let _ = again.schedule(time::now() + period);
     });
     let _ = callout.schedule(time::now() + period);
+    callout
 }
 
 /// Looks after the cards: link, watchdog, statistics, strays.

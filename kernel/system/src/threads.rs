@@ -12,7 +12,7 @@ use core::{
 use ithread::Notice;
 use ksync::{Held, Once, cpu::CpuId, time::Instant};
 use machine::{cpu, hooks, ipi, percpu, thread::ThreadContext, time, timer};
-use sched::{Affinity, Callouts, Platform, Priority, Scheduler, ThreadRef};
+use sched::{Affinity, Callout, Callouts, Platform, Priority, Scheduler, ThreadRef};
 
 use crate::watchdog;
 
@@ -23,6 +23,8 @@ pub(crate) type Thread = ThreadRef<Hardware>;
 
 /// Callouts of this kernel.
 pub(crate) type KernelCallouts = Callouts<KernelScheduler>;
+/// One of them.
+pub(crate) type KernelCallout = Callout<KernelScheduler>;
 
 static SCHEDULER: Once<KernelScheduler> = Once::new();
 

@@ -6,13 +6,14 @@ use e1000::LinkState;
 use ksync::time::Instant;
 
 use super::{Interrupt, Port};
+use crate::services;
 
 impl Port {
     /// Looks after the card once a second: link, watchdog, statistics.
     pub(crate) fn tick(&self, now: Instant) {
         let report = self.adapter.tick(now);
         if let Some(link) = report.link {
-            self.say_link(link);
+            self.link_changed(link);
         }
         if let Some(hang) = report.hang {
             log::error!("{}: {hang}", self.name);
@@ -34,6 +35,12 @@ impl Port {
         if report.gone {
             log::error!("{}: device is gone (reads all ones)", self.name);
         }
+    }
+
+    /// Logs that the link has changed, and has the router look at it.
+    pub(super) fn link_changed(&self, link: LinkState) {
+        self.say_link(link);
+        services::link_changed();
     }
 
     /// Logs the state of the link, and who may have whom wait on it.

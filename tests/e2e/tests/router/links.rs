@@ -3,8 +3,11 @@
 use std::{net::Ipv4Addr, time::Instant};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Bench, PATIENCE};
-use sluice::host::{FlowSpec, IcmpError, Ping, PingOutcome};
+use e2e::{Bench, PATIENCE, Plan};
+use sluice::{
+    host::{FlowSpec, IcmpError, Ping, PingOutcome},
+    machine::NicModel,
+};
 
 use crate::packets;
 
@@ -50,6 +53,34 @@ fn routes_of_a_link_that_is_down_are_withdrawn_and_come_back_with_it() -> Result
     let flow = FlowSpec { packets: Some(2000), ..FlowSpec::new(bench.host(0), bench.host(1)) };
     bench.run_perfectly([flow], PATIENCE)?;
     bench.finish()
+}
+
+/// The tick would find the change, a tenth of a second late: here it looks at nothing.
+fn a_link_is_followed_when_its_card_says_so(plan: Plan) -> Result<()> {
+    let mut bench = plan.boot_warm()?;
+    let far = Bench::host_address(1);
+    bench.router.set("debug.fail_point.skip_ticks", "on")?;
+    for round in 0..2 {
+        bench.router.guest().set_link(1, false)?;
+        let error = ping_until_error(&bench, far)?;
+        assert_eq!((error.kind, error.code), (3, 0), "round {round}");
+        bench.router.guest().set_link(1, true)?;
+        bench.lab.ping_until_reply(bench.host(0), far, PATIENCE)?;
+    }
+    bench.router.set("debug.fail_point.skip_ticks", "off")?;
+    let flow = FlowSpec { packets: Some(500), ..FlowSpec::new(bench.host(0), bench.host(1)) };
+    bench.run_perfectly([flow], PATIENCE)?;
+    bench.finish()
+}
+
+#[test]
+fn a_link_of_an_82540em_is_followed_when_its_card_says_so() -> Result<()> {
+    a_link_is_followed_when_its_card_says_so(Bench::of(2))
+}
+
+#[test]
+fn a_link_of_an_82574l_is_followed_when_its_card_says_so() -> Result<()> {
+    a_link_is_followed_when_its_card_says_so(Bench::of(2).cards(NicModel::E1000e))
 }
 
 #[test]
