@@ -177,6 +177,8 @@ pub fn stage(what: &'static str) {
 pub fn bring_up(info: &'static mut BootInfo) -> Result<&'static BootRecord, BootError> {
     console::init_serial();
     stage("serial console");
+    // Whoever looks at the serial line sees at once that the kernel has begun, and the tests see it before any card can be started.
+    console::send_held();
     stage("exceptions");
     // Before the first exception: the stubs count in this processor's block.
     percpu::install(CpuId::BOOT);

@@ -183,6 +183,11 @@ pub fn release() {
     drain();
 }
 
+/// Sends what has been held up to now; what comes is held on. Thread context at boot.
+pub(crate) fn send_held() {
+    drain();
+}
+
 /// Queues one piece and sends the queue unless somebody is doing that already.
 fn send(piece: &[u8]) {
     // ORDERING: relaxed, see `release`.
