@@ -17,7 +17,7 @@ use ksync::{
 };
 
 use crate::{
-    knobs::{Access, Knob},
+    knobs::{Access, Knob, switch},
     services,
     threads::{self, Class},
 };
@@ -200,9 +200,9 @@ pub(crate) const KNOBS: &[Knob] = &[
     },
     Knob {
         name: "debug.fail_point.skip_ticks",
-        description: "whether ARP and links are looked at only when a card says that its link has changed (on, off)",
-        get: || if skips_ticks() { "on" } else { OFF }.into(),
-        access: Access::Setting(set_skips_ticks),
+        description: "whether ARP and links are looked at only when a card says that its link has changed (0, 1)",
+        get: || format!("{}", u8::from(skips_ticks())),
+        access: Access::Setting(|value| switch(value).map(|skips| SKIPS_TICKS.store(skips, Ordering::Relaxed))),
     },
     Knob {
         name: "debug.fail_point.sleep_ithread",
@@ -255,16 +255,6 @@ fn set(site: &Site, fault: Fault, value: &str) -> Result<(), String> {
     }
     site.set(fault, number);
     log::warn!("{value}: fails on purpose from now on: {fault:?}");
-    Ok(())
-}
-
-fn set_skips_ticks(value: &str) -> Result<(), String> {
-    let skips = match value {
-        "on" => true,
-        OFF => false,
-        other => return Err(format!("{other:?} is neither on nor off")),
-    };
-    SKIPS_TICKS.store(skips, Ordering::Relaxed);
     Ok(())
 }
 
