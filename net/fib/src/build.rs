@@ -4,7 +4,7 @@ use alloc::{sync::Arc, vec::Vec};
 
 use ksync::{
     Once,
-    atomic::{AtomicUsize, TableU16, TableU32, TableU64},
+    atomic::{AtomicU64, AtomicUsize, TableU16, TableU32, TableU64},
 };
 use wire::Ipv4Prefix;
 
@@ -266,7 +266,8 @@ impl<'a> Making<'a> {
         let mut pages = Vec::new();
         pages.try_reserve_exact(plan.pages.len()).map_err(|_| FibError::NoMemory)?;
         pages.extend(plan.pages.into_iter().map(TableU32::new));
-        let cells = Cells { pages, entries, values, hops, routes: AtomicUsize::new(routes) };
+        let cells =
+            Cells { pages, entries, values, hops, routes: AtomicUsize::new(routes), changes: AtomicU64::new(0) };
         Ok(Built {
             fib: Fib { cells: Arc::new(cells) },
             covers,

@@ -17,7 +17,7 @@ use core::{fmt, mem::size_of, net::Ipv4Addr};
 
 use ksync::{
     Once,
-    atomic::{AtomicUsize, Ordering, TableU16, TableU32, TableU64, prefetch},
+    atomic::{AtomicU64, AtomicUsize, Ordering, TableU16, TableU32, TableU64, prefetch},
 };
 
 use crate::{NextHop, NextHopId, batch, entry::Entry, shape::SLOTS};
@@ -55,6 +55,8 @@ pub(crate) struct Cells {
     pub(crate) hops: Vec<Once<NextHop>>,
     /// For the operator only.
     pub(crate) routes: AtomicUsize,
+    /// Counts the changes of routes.
+    pub(crate) changes: AtomicU64,
 }
 
 /// A forwarding table.
@@ -101,6 +103,17 @@ impl Fib {
     #[must_use]
     pub fn next_hop(&self, id: NextHopId) -> Option<&NextHop> {
         self.cells.hops.get(usize::from(id.0))?.get()
+    }
+
+    /// Returns how many changes of routes this table has followed. What was looked up since the number was read may be kept while it stays.
+    ///
+    /// # Context
+    /// As a lookup.
+    #[inline]
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        // ORDERING: acquire pairs with the release in `Cells::note_change`: who sees the number finds the change it counts.
+        self.cells.changes.load(Ordering::Acquire)
     }
 
     /// As [`lookup`](Self::lookup), but returns an index: 0 if no prefix matches, else for [`at_index`](Self::at_index).
@@ -159,6 +172,13 @@ impl Fib {
 }
 
 impl Cells {
+    /// Counts a change of a route that has been entered. Only by the one who changes the table.
+    pub(crate) fn note_change(&self) {
+        let changes = self.changes.load(Ordering::Relaxed);
+        // ORDERING: release, behind the change: pairs with the acquire in `Fib::changes`.
+        self.changes.store(changes + 1, Ordering::Release);
+    }
+
     /// Returns the entry of the block of `address`. Every index was checked when the table was made: an empty one would mean a broken table.
     #[inline]
     pub(crate) fn entry(&self, address: u32) -> Entry {

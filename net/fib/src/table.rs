@@ -172,6 +172,7 @@ impl Table {
         });
         self.stale = followed.is_err();
         self.built.fib.cells.routes.store(self.rib.len(), Ordering::Relaxed);
+        self.built.fib.cells.note_change();
     }
 
     /// Enters hops that are new.

@@ -62,6 +62,8 @@ proptest! {
         let mut table = Table::new(rib_of(&first)).expect("a table");
         let (mut down, mut looked_at) = (u16::MAX, addresses);
         for change in changes {
+            let (kept, counted) = (table.fib().clone(), table.fib().changes());
+            let answers: Vec<_> = looked_at.iter().map(|&address| fib_lookup(&kept, address)).collect();
             match change {
                 Change::Insert(plain, number) => {
                     let before = table.insert(route(plain, number)).expect("room");
@@ -89,6 +91,10 @@ proptest! {
             let usable: Vec<_> = usable.into_iter().map(|(&plain, &number)| (plain, number)).collect();
             for &address in &looked_at {
                 prop_assert_eq!(fib_lookup(table.fib(), address), linear_lookup(&usable, address), "{:#010x}", address);
+            }
+            if kept.is_same(table.fib()) && counted == kept.changes() {
+                let now: Vec<_> = looked_at.iter().map(|&address| fib_lookup(&kept, address)).take(answers.len()).collect();
+                prop_assert_eq!(answers, now, "what was looked up may be kept");
             }
         }
     }
