@@ -1,7 +1,7 @@
 //! The express way: plain packets in runs, stage by stage.
 //!
 //! [`Pass::receive_all`] takes runs of plain packets off the front of a batch. All of a run are looked at, then all routes are
-//! looked up (their cache misses overlap), then all are rewritten and put into the batches of their interfaces. What is not plain
+//! looked up (their cache misses overlap) unless the packets go to hosts that are known, then all are rewritten and put into the batches of their interfaces. What is not plain
 //! ends a run and goes the long way when the run has gone, so that order is kept; what turns out to lead elsewhere than to a
 //! known neighbour takes the long way in its turn.
 
@@ -15,7 +15,7 @@ use wire::MacAddr;
 
 use crate::{
     counters, tally,
-    ways::{Known, Whose},
+    ways::{Known, Present, Whose},
     worker::Pass,
 };
 
@@ -115,25 +115,62 @@ impl Pass<'_> {
         self.core.counters.receive_run(counters::place(Some(ingress.rx)), count as u64);
         // One flow asks for its way with its first packet. It may ask again, when a packet of it has gone the long way.
         let sole = (judged.changes() <= 1).then(|| tables.fib().lookup_index(first.destination));
-        if sole.is_none() {
-            look_up(plains, tables.fib());
-            self.core.ways.refresh(self.snapshot.generation, self.router.arp().generation(), self.now);
-        }
-        let mut way = Way::nowhere(tally::received(ingress.rx));
+        let source = tally::received(ingress.rx);
         match sole {
-            Some(hop) => packets.consume(&*plains, |packet, plain| {
-                if way.destination != plain.destination {
-                    self.find_way(plain.destination, hop, &mut way);
-                }
-                self.send_plain(packet, *plain, &mut way);
-                Ok(())
-            }),
-            None => packets.consume(&*plains, |packet, plain| {
-                self.send_known(packet, *plain, &mut way);
-                Ok(())
-            }),
-        };
+            Some(hop) => {
+                let mut way = Way::nowhere(source);
+                packets.consume(&*plains, |packet, plain| {
+                    if way.destination != plain.destination {
+                        self.find_way(plain.destination, hop, &mut way);
+                    }
+                    self.send_plain(packet, *plain, &mut way);
+                    Ok(())
+                });
+            }
+            None => self.send_by_ways(packets, plains, source),
+        }
         count
+    }
+
+    /// Sends the plain packets of a run, which go several ways.
+    #[inline(never)]
+    fn send_by_ways(&mut self, packets: &mut PacketBatch, plains: &mut [Plain], source: usize) {
+        let fib = self.snapshot.tables.fib();
+        self.core.ways.refresh(Present {
+            snapshot: self.snapshot.generation,
+            routes: fib.changes(),
+            neighbours: self.router.arp().generation(),
+            now: self.now,
+        });
+        if self.core.ways.are_hosts(plains.iter().map(|plain| plain.destination)) {
+            return self.send_to_hosts(packets, plains, source);
+        }
+        look_up(plains, fib);
+        let mut way = Way::nowhere(source);
+        packets.consume(&*plains, |packet, plain| {
+            self.send_known(packet, *plain, &mut way);
+            Ok(())
+        });
+    }
+
+    /// Sends the plain packets of a run that probably go to known hosts of connected networks.
+    #[inline(never)]
+    fn send_to_hosts(&mut self, packets: &mut PacketBatch, plains: &[Plain], source: usize) {
+        let (mut way, mut strangers) = (Way::nowhere(source), 0);
+        packets.consume(plains, |mut packet, plain| {
+            match self.core.ways.host(plain.destination) {
+                Some(&Known { out, longest, rewrite, .. }) if u32::from(plain.total_len) <= longest => {
+                    rewrite.apply(&mut packet, *plain);
+                    self.enqueue_of(packet, IfIndex(out), source);
+                }
+                _ => {
+                    strangers += 1;
+                    self.send_stranger(packet, *plain, &mut way);
+                }
+            }
+            Ok(())
+        });
+        self.core.ways.note_strangers(strangers, plains.len());
     }
 
     /// Returns whether netisr lets packets be processed here and now.
@@ -151,6 +188,17 @@ impl Pass<'_> {
         }
         way.rewrite.apply(&mut packet, plain);
         self.enqueue_of(packet, IfIndex(way.out), way.source);
+    }
+
+    /// Sends a plain packet that was looked for among the known hosts in vain.
+    #[inline(never)]
+    fn send_stranger(&mut self, packet: PacketBuf, mut plain: Plain, way: &mut Way) {
+        plain.hop = self.snapshot.tables.fib().lookup_index(plain.destination);
+        if let Some(&Known { out, longest, rewrite, .. }) = self.core.ways.get(plain.hop, plain.destination) {
+            *way = Way { destination: plain.destination, out, longest, rewrite, source: way.source };
+            self.core.ways.confirm(plain.hop, plain.destination);
+        }
+        self.send_first(packet, plain, way);
     }
 
     /// Sends a plain packet the way that packets by its next hop, or to its host, have gone before, or finds it.

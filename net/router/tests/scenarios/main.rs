@@ -5,6 +5,7 @@ mod changes;
 mod control;
 mod forwarding;
 mod jumbo;
+mod known_hosts;
 mod local;
 mod neighbours;
 mod policies;
