@@ -25,6 +25,7 @@ mod linger;
 mod notice;
 mod register;
 mod report;
+pub mod spread;
 mod storm;
 mod teardown;
 mod thread;

@@ -5,6 +5,7 @@
 
 use alloc::vec::Vec;
 
+use ithread::spread;
 use ksync::cpu::CpuId;
 use machine::{numa, percpu};
 use pci::PciDevice;
@@ -18,10 +19,11 @@ pub(crate) fn of_card(device: &PciDevice) -> Option<u32> {
     numa::node_of_bus(device.address.segment(), root)
 }
 
-/// Returns the CPU for the `number`th line of a card on `node`: round robin over those that run there, and can be told by an interrupt.
+/// Returns the CPU for the `number`th interrupt of all, of a card on `node`: in turn ([`spread::place`]) those that run there, and can be
+/// told by an interrupt.
 pub(crate) fn cpu_for(number: usize, node: Option<u32>) -> CpuId {
     let reachable = || percpu::online().filter(|cpu| percpu::block(*cpu).apic_id() < NO_ROUTE);
     let near: Vec<CpuId> = reachable().filter(|cpu| node.is_some() && numa::node_of_cpu(*cpu) == node).collect();
     let chosen = if near.is_empty() { reachable().collect() } else { near };
-    chosen.get(number % chosen.len().max(1)).copied().unwrap_or(CpuId::BOOT)
+    chosen.get(spread::place(number, chosen.len())).copied().unwrap_or(CpuId::BOOT)
 }

@@ -35,6 +35,14 @@ fn claimed(shown: &str, handler: &str) -> Result<u64> {
     number.and_then(|number| number.parse().ok()).with_context(|| line.to_owned())
 }
 
+/// The CPU of the interrupt with this name: its thread runs there.
+fn cpu_of(shown: &str, interrupt: &str) -> Result<u64> {
+    let line = shown.lines().find(|line| line.contains(&format!(": {interrupt} ")) && line.starts_with("irq"));
+    let words = line.map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let cpu = words.and_then(|words| words.get(2)?.parse().ok());
+    cpu.with_context(|| format!("no interrupt {interrupt}:\n{shown}"))
+}
+
 /// Traffic several times around the rings, links that flap under it, and the end while it still runs.
 fn conforms(plan: Plan, wired: &str) -> Result<()> {
     let mut bench = plan.boot_warm()?;
@@ -97,6 +105,12 @@ fn flows_between_four_ports_use_both_queues_and_each_has_its_thread() -> Result<
     for queue in ["rx0", "rx1"] {
         let interrupts = (0..4).map(|port| claimed(&shown, &format!("em{port}:{queue}"))).sum::<Result<u64>>()?;
         ensure!(interrupts > 20, "{queue}: {interrupts}\n{shown}");
+    }
+    // A flow and the one back are in the same queues, and must not meet on one processor.
+    for (queue, places) in [("rx0", [0, 1, 0, 1]), ("rx1", [1, 0, 1, 0])] {
+        for (port, place) in places.into_iter().enumerate() {
+            assert_eq!(cpu_of(&shown, &format!("em{port}:{queue}"))?, place, "em{port}:{queue}\n{shown}");
+        }
     }
     let rings = bench.router.command("show ring")?;
     ensure!(rings.contains("em3   rx1 1024") && rings.contains("em3   tx1  256"), "{rings}");
