@@ -98,7 +98,8 @@ impl Generator {
                 Template::new(ends, stream.size, self.runs, self.router, self.behaviour, &stream.destinations)?;
             let pace = match load.mode {
                 Mode::Closed { .. } => None,
-                Mode::Open { rate } => Some(Pace::new(rate)),
+                Mode::Open { rate } if load.times => Some(Pace::fine(rate)),
+                Mode::Open { rate } => Some(Pace::coarse(rate)),
             };
             let stamps = vec![0; if load.times { STAMPS } else { 0 }];
             let (ledger, base) = (Ledger::default(), Counts::default());
