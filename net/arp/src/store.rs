@@ -29,6 +29,8 @@ pub(crate) struct Store {
     chains: Box<[u16]>,
     free: u16,
     len: usize,
+    /// From this place on there is nobody.
+    reach: usize,
     unresolved: usize,
     max_unresolved: usize,
     seed: u64,
@@ -60,6 +62,7 @@ impl Store {
             chains: vec![NONE; usize::from(count).next_power_of_two()].into_boxed_slice(),
             free: 0,
             len: 0,
+            reach: 0,
             unresolved: 0,
             max_unresolved,
             seed,
@@ -81,6 +84,22 @@ impl Store {
     /// Returns how many places there are, free ones included.
     pub(crate) const fn places(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Returns how many places have to be looked at to see every neighbour: few where there are few, unless there were many.
+    pub(crate) const fn reach(&self) -> usize {
+        self.reach
+    }
+
+    /// Takes free places at the end out of [`reach`](Self::reach), a bounded number of them.
+    pub(crate) fn draw_in(&mut self) {
+        for _ in 0..LOOKS {
+            let last = self.reach.checked_sub(1).and_then(|last| self.entries.get(last));
+            if last.is_none_or(|entry| entry.state != State::Free) {
+                break;
+            }
+            self.reach -= 1;
+        }
     }
 
     /// Returns what is in a place.
@@ -143,6 +162,7 @@ impl Store {
         *entry = Entry { key, out, ip, state, hold: HoldQueue::EMPTY, next: *chain };
         *chain = at;
         self.len += 1;
+        self.reach = self.reach.max(usize::from(at) + 1);
         self.unresolved += usize::from(state.is_unresolved());
         Some(usize::from(at))
     }
@@ -238,5 +258,42 @@ impl Store {
 
     fn bucket(&self, key: Key) -> usize {
         key.hash(self.seed) & (self.chains.len() - 1)
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_beyond_the_reach_which_follows_those_who_are_left() {
+        let now = Instant::from_nanos(0);
+        let (index, mut evicted) = (Index::new(256, 7), 0);
+        let mut store = Store::new(256, 256, 7);
+        assert_eq!(store.reach(), 0);
+        let state = State::Silent { until: now };
+        let places: Vec<usize> = (0..200)
+            .filter_map(|n| {
+                let whom = (IfIndex(0), Ipv4Addr::from_bits(n));
+                store.insert(whom, state, now, &index, &mut evicted)
+            })
+            .collect();
+        assert_eq!((places.len(), store.reach()), (200, 200));
+        // From the end, from the beginning, and one in the middle last.
+        for &at in places.iter().rev().take(50).chain(places.iter().take(149)) {
+            store.remove(at, &index);
+            store.draw_in();
+            let occupied = |at: &usize| store.get(*at).is_some_and(|entry| entry.state != State::Free);
+            assert!((0..store.places()).filter(occupied).all(|at| at < store.reach()));
+        }
+        assert_eq!((store.len(), store.reach()), (1, 150));
+        store.remove(149, &index);
+        for left in [86, 22, 0, 0] {
+            store.draw_in();
+            assert_eq!(store.reach(), left, "a bounded number at a time");
+        }
+        assert!(store.insert((IfIndex(0), Ipv4Addr::LOCALHOST), state, now, &index, &mut evicted).is_some());
+        assert!((0..store.places()).all(|at| at < store.reach() || store.get(at).unwrap().state == State::Free));
+        assert_eq!(evicted, 0);
     }
 }

@@ -204,7 +204,7 @@ impl ArpTable {
     #[must_use = "there may be more held packets"]
     pub fn flush(&self, interface: Option<IfIndex>, packets: &mut PacketBatch) -> bool {
         let mut inner = self.inner.lock();
-        for at in 0..inner.store.places() {
+        for at in 0..inner.store.reach() {
             let Some(entry) = inner.store.get(at).copied() else {
                 break;
             };

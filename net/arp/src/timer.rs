@@ -58,8 +58,9 @@ impl ArpTable {
         loop {
             let mut inner = self.inner.lock();
             for _ in 0..CHUNK {
-                if inner.cursor >= inner.store.places() {
+                if inner.cursor >= inner.store.reach() {
                     inner.cursor = 0;
+                    inner.store.draw_in();
                     return None;
                 }
                 match self.look(&mut inner, now) {
