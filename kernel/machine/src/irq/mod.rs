@@ -1,6 +1,6 @@
 //! Interrupt lines: routing a global system interrupt to a processor, vectors for messages, and dispatch.
 //!
-//! - [`init`] silences the 8259s and takes the I/O APICs; [`route_gsi`] gives an [`IrqLine`]; [`allocate_vector`] serves MSI.
+//! - [`init`] silences the 8259s and the 8254, and takes the I/O APICs; [`route_gsi`] gives an [`IrqLine`]; [`allocate_vector`] serves MSI.
 //! - [`set_handler`] registers what a vector runs; [`dispatch`] is the trap code's one way in.
 //! - [`mask`], [`unmask`], [`end_of_interrupt`] take the IRQ number and are what `ithread::LineControl` is glued to.
 //!
@@ -8,6 +8,7 @@
 //! Several devices on a line share one [`IrqLine`]: routing it again returns the same.
 
 mod pic;
+mod pit;
 pub mod table;
 pub mod vectors;
 
@@ -101,10 +102,11 @@ struct Routes {
     lines: Vec<IrqLine>,
 }
 
-/// Silences the 8259s, maps the I/O APICs and masks every pin. Thread context at boot, once, before interrupts are enabled.
+/// Silences the 8259s and the 8254, maps the I/O APICs and masks every pin. Thread context at boot, once, before interrupts are enabled.
 /// Chips that do not answer are named and left out; returns how many serve.
 pub fn init(madt: &Madt) -> usize {
     pic::silence(&CpuPorts);
+    pit::silence(&CpuPorts);
     let chips = madt.io_apics.iter().filter_map(|info| {
         let window = map::registers(u64::from(info.address), 0x20)?;
         match IoApic::new(Window(window), info.gsi_base) {

@@ -275,3 +275,24 @@ fn a_card_that_firmware_left_running_is_cut_off_before_memory_is_used() -> Resul
     ensure!(cut < at("em0: <Intel 82540EM")?, "{log}");
     router.power_off()
 }
+
+/// How often the interrupt line of the firmware's timer has been raised, as QEMU counts it.
+fn timer_interrupts(bench: &mut Bench) -> Result<u64> {
+    let counts = bench.router.guest().monitor().human("info irq")?;
+    let chip = counts.split("IRQ statistics for ").find(|chip| chip.starts_with("isa-i8259"));
+    let line = chip.and_then(|chip| chip.lines().map(str::trim).find_map(|line| line.strip_prefix("0: ")));
+    // A line that was never raised is not shown.
+    line.map_or(Ok(0), |count| count.trim().parse().with_context(|| counts.clone()))
+}
+
+#[test]
+fn the_timer_that_firmware_leaves_ticking_is_stopped() -> Result<()> {
+    let mut bench = Bench::of(0).boot()?;
+    let before = timer_interrupts(&mut bench)?;
+    ensure!(before > 0, "firmware has none");
+    thread::sleep(Duration::from_secs(1));
+    let after = timer_interrupts(&mut bench)?;
+    // The last of all may still come; it ticked 18 times a second.
+    ensure!(after - before <= 1, "{before}, a second later {after}");
+    bench.router.power_off()
+}
