@@ -196,7 +196,6 @@ impl Pass<'_> {
         plain.hop = self.snapshot.tables.fib().lookup_index(plain.destination);
         if let Some(&Known { out, longest, rewrite, .. }) = self.core.ways.get(plain.hop, plain.destination) {
             *way = Way { destination: plain.destination, out, longest, rewrite, source: way.source };
-            self.core.ways.confirm(plain.hop, plain.destination);
         }
         self.send_first(packet, plain, way);
     }

@@ -98,7 +98,7 @@ impl Ways {
     }
 
     /// Forgets everything if anything has changed that it depends on: the snapshot, the neighbours, the second. If only routes have
-    /// changed, hosts are looked for by their next hops until they are found again.
+    /// changed, hosts are known by their next hops alone for the rest of the second.
     #[inline]
     pub(crate) fn refresh(&mut self, present: Present) {
         let Present { snapshot, routes, neighbours, now } = present;
@@ -165,17 +165,6 @@ impl Ways {
         };
         if let Some(place) = place {
             *place = Known { name, host, out, longest, rewrite };
-        }
-    }
-
-    /// Notes that the way to a host, which is known, is by this next hop as routes are now.
-    pub(crate) fn confirm(&mut self, hop: u16, host: Ipv4Addr) {
-        let name = self.name(hop);
-        if let Some(known) = self.hosts.get_mut(place_of(host))
-            && known.name == name
-            && known.host % CHANGE == u64::from(host.to_bits())
-        {
-            known.host = self.routes_epoch | u64::from(host.to_bits());
         }
     }
 
@@ -256,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_looked_for_by_its_next_hop_after_a_change_of_routes_until_that_is_confirmed() {
+    fn a_host_is_known_by_its_next_hop_alone_after_a_change_of_routes_until_it_is_found_again() {
         let mut ways = Ways::new();
         let host = Ipv4Addr::new(10, 0, 0, 7);
         ways.refresh(at(1, 1, 1, 1));
@@ -266,14 +255,13 @@ mod tests {
             ways.refresh(at(1, routes, 1, 1));
             assert!(ways.host(host).is_none(), "it may have another next hop now");
             assert!(ways.get(7, host).is_some() && ways.get(8, host).is_none());
-            ways.confirm(8, host);
-            assert!(ways.host(host).is_none());
-            ways.confirm(7, host);
-            assert!(ways.host(host).is_some());
         }
+        ways.refresh(at(1, 3, 1, 2));
+        assert!(ways.get(7, host).is_none());
+        ways.put(7, Whose::Host(host), 1, 1500, Rewrite::NONE);
+        assert!(ways.host(host).is_some());
         // Both at once.
-        ways.refresh(at(2, 4, 1, 1));
-        ways.confirm(7, host);
+        ways.refresh(at(2, 4, 1, 2));
         assert!(ways.host(host).is_none() && ways.get(7, host).is_none());
     }
 
