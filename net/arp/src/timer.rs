@@ -154,3 +154,34 @@ impl ArpTable {
         Look::Act(ArpAction::Request(Request { out: entry.out, target: entry.ip, to }))
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::ArpConfig;
+
+    #[test]
+    fn a_sweep_forgets_who_is_silent_and_the_next_ones_look_no_further_than_who_is_left() {
+        let table = ArpTable::new(ArpConfig { max_entries: 256, max_unresolved: 256, ..ArpConfig::default() });
+        let reach = || table.inner.lock().store.reach();
+        {
+            let inner = &mut *table.inner.lock();
+            for n in 0..200 {
+                let until = Instant::from_nanos(if n == 40 { 2 } else { 1 });
+                let (whom, mut evicted) = ((IfIndex(0), Ipv4Addr::from_bits(n)), 0);
+                let now = Instant::from_nanos(0);
+                assert!(inner.store.insert(whom, State::Silent { until }, now, &table.index, &mut evicted).is_some());
+            }
+        }
+        assert_eq!(reach(), 200);
+        let sweep = |now| assert!(table.poll(Instant::from_nanos(now)).is_none(), "nothing is held");
+        sweep(0);
+        assert_eq!((table.statistics().entries, reach()), (200, 200));
+        for _ in 0..4 {
+            sweep(1);
+        }
+        assert_eq!((table.statistics().entries, reach()), (1, 41));
+        sweep(2);
+        assert_eq!((table.statistics().entries, reach()), (0, 0));
+    }
+}

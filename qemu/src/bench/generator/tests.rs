@@ -62,6 +62,15 @@ fn a_constant_rate_is_offered_and_no_more() {
 }
 
 #[test]
+fn frames_whose_times_nobody_takes_are_sent_many_at_once() {
+    let load = Load::new(false, 64, Mode::Open { rate: 100_000.0 }, Duration::from_millis(300));
+    let outcome = run(Faults::default(), &load).unwrap();
+    // 64 each time; a busy host may make it more.
+    let writes = outcome.effort.writes_per_frame;
+    assert!(writes > 0.0 && writes <= 1.0 / 48.0, "{outcome:?}");
+}
+
+#[test]
 fn a_socket_without_room_is_left_alone_for_a_while() {
     let (loopback, mut generator) = Loopback::start(Faults { deaf: true, ..Faults::default() }).unwrap();
     let load = Load::new(false, 64, Mode::Open { rate: 5e6 }, Duration::from_millis(500));
