@@ -56,6 +56,16 @@ impl Instant {
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+
+    /// Returns the first instant later than `self` that is a multiple of `period` after boot. What is due at such instants is due at once,
+    /// and wakes an idle machine once. A period of zero counts as one nanosecond.
+    #[must_use]
+    pub const fn next_multiple_of(self, period: Duration) -> Self {
+        let nanos = period.as_nanos();
+        let period = if nanos == 0 { 1 } else { nanos };
+        let next = (self.0 as u128 / period + 1) * period;
+        if next > u64::MAX as u128 { Self::MAX } else { Self(next as u64) }
+    }
 }
 
 impl Add<Duration> for Instant {
@@ -89,6 +99,18 @@ mod tests {
         let late = early + Duration::from_millis(7);
         assert_eq!(late.saturating_duration_since(early), Duration::from_millis(7));
         assert_eq!(early.saturating_duration_since(late), Duration::ZERO);
+    }
+
+    #[test]
+    fn multiples_of_a_period_are_later_and_common_to_all_who_ask() {
+        let second = Duration::from_secs(1);
+        assert_eq!(Instant::ZERO.next_multiple_of(second), Instant::from_secs(1));
+        assert_eq!(Instant::from_millis(999).next_multiple_of(second), Instant::from_secs(1));
+        assert_eq!(Instant::from_secs(1).next_multiple_of(second), Instant::from_secs(2));
+        assert_eq!(Instant::from_millis(950).next_multiple_of(Duration::from_millis(100)), Instant::from_secs(1));
+        assert_eq!(Instant::from_nanos(5).next_multiple_of(Duration::ZERO), Instant::from_nanos(6));
+        assert_eq!(Instant::MAX.next_multiple_of(second), Instant::MAX);
+        assert_eq!(Instant::ZERO.next_multiple_of(Duration::MAX), Instant::MAX);
     }
 
     #[test]

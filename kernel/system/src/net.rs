@@ -81,7 +81,7 @@ impl Busy for InterfaceError {
 }
 
 /// Asks the router for something that one thread at a time may ask for: waits while another is at it (the callouts look at
-/// the links ten times a second), for a second at most; not at all in a stopped world.
+/// the links now and then), for a second at most; not at all in a stopped world.
 ///
 /// # Errors
 /// Those of `ask`; [`RouterError::Busy`] when the patience ran out.

@@ -25,10 +25,10 @@ use crate::{
     threads::{self, Class, KernelCallout, KernelCallouts, Thread},
 };
 
-/// How often ARP and links are looked after, besides when a card says that its link has changed.
-const ROUTER_TICK: Duration = Duration::from_millis(100);
-/// How often the cards themselves are.
+/// How often the cards are looked after, and how often the router is at least.
 const CARD_TICK: Duration = Duration::from_secs(1);
+/// The shortest time between two looks: after the boot, and while gdb waits, which may interrupt the machine.
+const SHORT_TICK: Duration = Duration::from_millis(100);
 /// Frames a netisr thread takes before it looks at the time again.
 const NETISR_BUDGET: usize = 64;
 
@@ -113,18 +113,16 @@ pub(crate) fn link_changed() {
 pub(crate) fn start(cpus: usize) -> Result<(), &'static str> {
     let mut worker = net::worker("callouts", CpuId::BOOT).map_err(|_| "callouts")?;
     let callouts = CALLOUTS.call_once(threads::callouts);
-    let router = every(callouts, ROUTER_TICK, move || {
+    let router = again_and_again(callouts, SHORT_TICK, move || {
         // ORDERING: relaxed: the links themselves are read below, and who sets this has this run once more.
         let changed = LINK_CHANGED.swap(false, Ordering::Relaxed);
-        if changed || !fail_points::skips_ticks() {
-            worker.tick(time::now());
-        }
+        let next = if changed || !fail_points::skips_ticks() { worker.tick(time::now()) } else { CARD_TICK };
         hand_over::say_first();
         power::request_due();
+        if debugger::gdb::poll() { next.min(SHORT_TICK) } else { next }
     });
     ROUTER_CALLOUT.call_once(|| router);
-    let _ = every(callouts, CARD_TICK, tick_cards);
-    let _ = every(callouts, ROUTER_TICK, debugger::gdb::poll);
+    let _ = again_and_again(callouts, CARD_TICK, tick_cards);
     spawn("callouts", Class::Callout, CpuId::BOOT, || callouts.run()).ok_or("callouts")?;
     let mut netisrs = Vec::with_capacity(cpus);
     for number in 0..cpus {
@@ -176,22 +174,28 @@ pub(crate) fn ending() -> bool {
     ENDING.load(Ordering::Acquire)
 }
 
-/// Has `act` run every `period`, first one period from now, until the callouts end. Whoever schedules the callout has it run then,
-/// and every period from there on.
-fn every(callouts: &KernelCallouts, period: Duration, mut act: impl FnMut() + Send + 'static) -> KernelCallout {
+/// Has `act` run at the next multiple of `first`, and then at the next one of the period that it returns, again and again, until the
+/// callouts end. Periods are multiples of each other, so that what is due as often is due together. Whoever schedules the callout has it
+/// run then as well.
+fn again_and_again(
+    callouts: &KernelCallouts,
+    first: Duration,
+    mut act: impl FnMut() -> Duration + Send + 'static,
+) -> KernelCallout {
     let callout = callouts.create(move |again| {
-        act();
+        let period = act();
         // Only a drain refuses, and then this was the last time.
-        let _ = again.schedule(time::now() + period);
+        let _ = again.schedule(time::now().next_multiple_of(period));
     });
-    let _ = callout.schedule(time::now() + period);
+    let _ = callout.schedule(time::now().next_multiple_of(first));
     callout
 }
 
-/// Looks after the cards: link, watchdog, statistics, strays.
-fn tick_cards() {
+/// Looks after the cards: link, watchdog, statistics, strays. Returns when to do so again.
+fn tick_cards() -> Duration {
     ports().iter().for_each(|port| port.tick(time::now()));
     lines::events().for_each(|event| event.report_strays());
+    CARD_TICK
 }
 
 /// A netisr thread: processes its CPU's queue, parks when it is empty.

@@ -69,6 +69,11 @@ impl WorkerCounters {
         self.originated.get()
     }
 
+    /// Returns how many packets that makes.
+    pub(crate) fn packets(&self) -> u64 {
+        self.received().wrapping_add(self.originated())
+    }
+
     /// Returns how the received frames ended that ended here.
     #[must_use]
     pub fn fates(&self) -> FateSnapshot {

@@ -40,6 +40,7 @@ mod shutdown;
 mod snapshot;
 mod sysctl;
 mod tally;
+mod tick;
 mod vlan;
 mod ways;
 mod worker;

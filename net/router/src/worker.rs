@@ -17,7 +17,8 @@ use netisr::{Dispatch, Source};
 use pktbuf::{Origin, PacketBatch, PacketBuf, PacketPool, PoolCache};
 
 use crate::{
-    MAX_INTERFACES, Router, RouterError, WorkerCounters, egress::Egress, express::Run, snapshot::Snapshot, ways::Ways,
+    MAX_INTERFACES, Router, RouterError, WorkerCounters, egress::Egress, express::Run, snapshot::Snapshot, tick::Lull,
+    ways::Ways,
 };
 
 /// Frames a worker's cache holds: two batches, so that a burst does not go to the pool's lock. A model checker builds thousands of
@@ -43,6 +44,8 @@ pub struct Worker {
     router: &'static Router,
     reader: Reader,
     core: Core,
+    /// For the one that [ticks](Worker::tick).
+    pub(crate) lull: Lull,
 }
 
 /// What a pass changes.
@@ -101,7 +104,7 @@ impl Worker {
             source,
             workstream: config.workstream,
         };
-        Ok(Self { router, reader, core })
+        Ok(Self { router, reader, core, lull: Lull::default() })
     }
 
     /// Returns the router.
@@ -256,31 +259,5 @@ impl<'p> Pass<'p> {
 impl fmt::Debug for Pass<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pass").field("now", &self.now).finish_non_exhaustive()
-    }
-}
-
-impl Worker {
-    /// Does what time demands: looks at the links, asks again for silent neighbours, forgets old ones, frees replaced tables. To
-    /// be called about ten times a second, by one thread.
-    ///
-    /// # Context
-    /// Thread; allocates when a link has changed. Does not sleep.
-    pub fn tick(&mut self, now: Instant) {
-        let router = self.router();
-        let changes = router.look_at_links();
-        self.pass(now, |pass| {
-            for place in 0..u16::try_from(MAX_INTERFACES).unwrap_or(0) {
-                let bit = 1_u64 << place;
-                if changes.down & bit != 0 {
-                    pass.flush_arp(Some(IfIndex(place)));
-                }
-                if changes.up & bit != 0 {
-                    pass.announce(IfIndex(place));
-                }
-            }
-            pass.poll_arp();
-            pass.expire_pieces();
-        });
-        router.reclaim_soon();
     }
 }

@@ -71,18 +71,20 @@ pub(super) fn is_wanted() -> bool {
     CURRENT.load(Ordering::Relaxed) || WAITING.load(Ordering::Relaxed)
 }
 
-/// Stops the machine if gdb has asked for it. Thread context, now and then.
-pub(crate) fn poll() {
+/// Stops the machine if gdb has asked for it. Returns whether gdb waits, and may ask for it again. Thread context, now and then.
+pub(crate) fn poll() -> bool {
     if !WAITING.load(Ordering::Relaxed) {
-        return;
+        return false;
     }
-    let Some(port) = debug_port::port() else { return };
+    let Some(port) = debug_port::port() else { return false };
     // Whatever else arrives while gdb waits is no packet.
     while let Some(octet) = port.try_receive() {
         if octet == INTERRUPT {
-            return kdb::enter(Reason::Command);
+            kdb::enter(Reason::Command);
+            break;
         }
     }
+    WAITING.load(Ordering::Relaxed)
 }
 
 /// Serves gdb until it lets the machine go on; `None` if somebody at the console gives up, or there is no port.

@@ -65,7 +65,7 @@ pub(crate) fn request_soon(exit: Exit) {
     SOON.store(exit as u32, Ordering::Relaxed);
 }
 
-/// Requests what [`request_soon`] asked for. Called ten times a second by the callouts.
+/// Requests what [`request_soon`] asked for. Called at least once a second by the callouts.
 pub(crate) fn request_due() {
     if SOON.load(Ordering::Relaxed) == 0 {
         return;

@@ -20,7 +20,7 @@ use core::{
 
 use arrayvec::ArrayString;
 use ksync::{atomic::AtomicU64, cpu::CpuId, time::Instant};
-use machine::{console, kdb, percpu};
+use machine::{console, kdb, percpu, time};
 use shutdown::{Alarm, Progress, Roll, Watch};
 
 use crate::{
@@ -69,7 +69,9 @@ pub(crate) fn start() {
         let beat = move || -> ! {
             loop {
                 WATCH.beat(cpu);
-                threads::sleep(PERIOD);
+                // With the other things that are done once a second.
+                let now = time::now();
+                threads::sleep(now.next_multiple_of(PERIOD).saturating_duration_since(now));
             }
         };
         // Without a heartbeat the CPU is not judged; `spawn` has said why there is none.

@@ -55,7 +55,7 @@ fn routes_of_a_link_that_is_down_are_withdrawn_and_come_back_with_it() -> Result
     bench.finish()
 }
 
-/// The tick would find the change, a tenth of a second late: here it looks at nothing, from the boot on.
+/// The tick would find the change, a second late: here it looks at nothing, from the boot on.
 fn a_link_is_followed_when_its_card_says_so(plan: Plan) -> Result<()> {
     let mut bench = plan.tuned("\"debug.fail_point.skip_ticks\" = 1").boot_warm()?;
     let far = Bench::host_address(1);
