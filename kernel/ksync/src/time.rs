@@ -60,11 +60,9 @@ impl Instant {
     /// Returns the first instant later than `self` that is a multiple of `period` after boot. What is due at such instants is due at once,
     /// and wakes an idle machine once. A period of zero counts as one nanosecond.
     #[must_use]
-    pub const fn next_multiple_of(self, period: Duration) -> Self {
-        let nanos = period.as_nanos();
-        let period = if nanos == 0 { 1 } else { nanos };
-        let next = (self.0 as u128 / period + 1) * period;
-        if next > u64::MAX as u128 { Self::MAX } else { Self(next as u64) }
+    pub fn next_multiple_of(self, period: Duration) -> Self {
+        let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1);
+        Self((self.0 / period).saturating_add(1).saturating_mul(period))
     }
 }
 

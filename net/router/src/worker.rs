@@ -8,7 +8,7 @@ use alloc::{boxed::Box, string::ToString, sync::Arc, vec::Vec};
 use core::fmt;
 
 use forward::RateLimiter;
-use ifnet::{DropReason, Fate, IfIndex};
+use ifnet::{DropReason, Fate};
 use ksync::{
     rcu::{Guard, Reader},
     time::Instant,
