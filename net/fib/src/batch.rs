@@ -68,7 +68,7 @@ fn answer<L: Lanes>(cells: &Cells, blocks: &[TableU64; BLOCKS], wave: &mut L) {
             cells.ask(entry);
             far |= 1 << lane;
         } else {
-            wave.set(lane, entry.value(entry.rank(address)));
+            wave.set(lane, entry.value(address));
         }
     }
     while far != 0 {

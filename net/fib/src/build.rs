@@ -12,7 +12,7 @@ use crate::{
     Fib, FibError, NextHop, Rib, RouteSource,
     bucket::Bucket,
     cells::{BLOCKS, Cells, Leaf, PAGE, PAGES},
-    entry::Entry,
+    entry::{Entry, LARGE},
     paint::{NoSpace, Painter},
     rib::{LONG_LENGTH, place_of},
     shape::SLOTS,
@@ -60,7 +60,7 @@ pub(crate) fn build(rib: &Rib, leaves: &[Leaf], spare: Spare) -> Result<Built, F
     let covers = covers(rib, leaves)?;
     let plan = Plan::new(rib, &covers, spare)?;
     let hops = hops(rib, spare.hops)?;
-    let mut making = Making::new(leaves, &plan)?;
+    let mut making = Making::new(leaves, &plan, hops.len())?;
     making.covers(&plan, &covers);
     for (index, bucket) in rib.buckets().filter(|(_, bucket)| !bucket.all().is_empty()) {
         let cover = covers.get(index).copied().unwrap_or(0);
@@ -174,9 +174,17 @@ struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
-    fn new(leaves: &'a [Leaf], plan: &Plan) -> Result<Self, FibError> {
+    fn new(leaves: &'a [Leaf], plan: &Plan, hops: usize) -> Result<Self, FibError> {
         let entries = exactly(Vec::new(), plan.entries, || TableU64::new(0))?;
-        Ok(Self { leaves, entries, values: Vec::new(), space: Space::new(0, plan.entries) })
+        let mut next = 0;
+        // The answers that have no room in an entry lie at the places of their own numbers.
+        let answers = if hops < usize::from(LARGE) { 0 } else { hops + 1 };
+        let values = exactly(Vec::new(), answers, || {
+            next += 1;
+            TableU16::new(next - 1)
+        })?;
+        let space = Space::new(values.len(), plan.entries);
+        Ok(Self { leaves, entries, values, space })
     }
 
     /// Gives each block the answer of the prefixes that are shorter than a bucket's.

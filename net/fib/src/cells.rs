@@ -218,11 +218,10 @@ impl Cells {
     /// Returns the answer of the entry for `address`.
     #[inline]
     pub(crate) fn answer(&self, entry: Entry, address: u32) -> Leaf {
-        let rank = entry.rank(address);
         if !entry.is_far() {
-            return entry.value(rank);
+            return entry.value(address);
         }
-        let value = value_in(&self.values, u64::from(entry.base()) + u64::from(rank));
+        let value = value_in(&self.values, u64::from(entry.base()) + u64::from(entry.rank(address)));
         if value & LONG == 0 { value } else { self.in_group(entry, value, address) }
     }
 
@@ -232,11 +231,11 @@ impl Cells {
         let group = self.group(entry, value);
         // The next four bits choose an entry, the last four a slot. Nothing in a group leads to another.
         let entry = entry_in(&self.entries, group as usize + (address >> 4) as usize % SLOTS);
-        let rank = entry.rank(address << 8);
+        let address = address << 8;
         if entry.is_far() {
-            value_in(&self.values, u64::from(entry.base()) + u64::from(rank))
+            value_in(&self.values, u64::from(entry.base()) + u64::from(entry.rank(address)))
         } else {
-            entry.value(rank)
+            entry.value(address)
         }
     }
 

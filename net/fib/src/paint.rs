@@ -103,6 +103,9 @@ impl Painter<'_> {
 
     /// Returns the entry of a block, its values stored if it has not room for them.
     fn store(&self, shaped: &Shaped, space: &mut Space) -> Result<Entry, NoSpace> {
+        if shaped.shape == 0 {
+            return Ok(Entry::of(shaped.values().first().copied().unwrap_or(0)));
+        }
         if let Some(entry) = Entry::near(shaped) {
             return Ok(entry);
         }
@@ -150,10 +153,10 @@ fn skip_prefix<'r>(route: &Packed, after: &'r [Packed], leaf: Leaf) -> &'r [Pack
 
 /// Notes in `limbo` what `entry` leads to, now that no lookup finds it any more.
 pub(crate) fn discard(cells: &Cells, entry: Entry, limbo: &mut Limbo) {
-    if !entry.is_far() {
+    let (base, mut len) = (entry.base(), entry.own_values());
+    if len == 0 {
         return;
     }
-    let (base, mut len) = (entry.base(), entry.values());
     for value in cells.values.iter().skip(base as usize).take(len) {
         let value = value.load(Ordering::Relaxed);
         if value & LONG != 0 {

@@ -136,6 +136,53 @@ fn most_changes_need_no_new_table() {
     }
 }
 
+/// Next hops whose numbers have no room in an entry: of one answer, of a few, of many, of long prefixes; as built, changed in place, and new.
+#[test]
+fn thousands_of_next_hops_are_told_apart() {
+    const HOPS: usize = 5000;
+    for (addresses, is_large) in [(0x00ff_ffff, false), (u32::MAX, true)] {
+        let mut random = Random::new(3);
+        let mut at_random = |routes: usize| {
+            let length = [9, 12, 16, 19, 20, 21, 22, 23, 24, 24, 24, 28, 32][random.below::<usize>(13)];
+            let address = (0x0a00_0000 & !addresses) | (random.next() & addresses);
+            ((address & mask(length), length), if routes < HOPS { routes } else { random.below(HOPS) })
+        };
+        let mut all: BTreeMap<Plain, u16> = BTreeMap::new();
+        while all.len() < 20_000 {
+            let (plain, number) = at_random(all.len());
+            all.insert(plain, u16::try_from(number).expect("thousands"));
+        }
+        let list = |all: &BTreeMap<Plain, u16>| all.iter().map(|(&plain, &number)| (plain, number)).collect::<Vec<_>>();
+        let agrees = |table: &Table, all: &BTreeMap<Plain, u16>| {
+            let reference = ByLength::new(&list(all));
+            for address in all.keys().flat_map(|&plain| edges(plain)) {
+                assert_eq!(fib_lookup(table.fib(), address), reference.lookup(address), "{address:#010x} {is_large}");
+            }
+        };
+        let mut table = Table::new(rib_of(&list(&all))).expect("a table");
+        agrees(&table, &all);
+        let (domain, mut anew) = (domain(), 0);
+        for round in 0..4000_usize {
+            let (plain, number) = at_random(HOPS);
+            // A few that the table has not had.
+            let number = u16::try_from(if round % 100 == 0 { HOPS + round / 100 } else { number }).expect("thousands");
+            if round % 3 == 0 && all.remove(&plain).is_some() {
+                table.remove(prefix(plain), RouteSource::Static).expect("the route is there");
+            } else {
+                table.insert(route(plain, number)).expect("room");
+                all.insert(plain, number);
+            }
+            table.collect(domain, || true).expect("nobody reads");
+            let before = table.fib().clone();
+            table.commit().expect("memory");
+            anew += usize::from(!before.is_same(table.fib()));
+        }
+        agrees(&table, &all);
+        // A short prefix has a small table made anew.
+        assert!(anew < if is_large { 10 } else { 1000 }, "{anew} tables made anew");
+    }
+}
+
 #[test]
 fn a_small_table_grows_into_a_large_one() {
     let all = internet_like(20_000, 3);
