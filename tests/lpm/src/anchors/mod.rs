@@ -1,11 +1,13 @@
 //! Other ways to find the longest match, to measure against: each as its description has it, answers as u16, 0 for "no route".
 
+mod bare;
 mod dir24;
 mod dxr;
 mod poptrie;
 
 use std::net::Ipv4Addr;
 
+pub use bare::BareRead;
 pub use dir24::Dir24;
 pub use dxr::Dxr;
 pub use poptrie::Poptrie;
