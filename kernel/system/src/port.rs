@@ -161,22 +161,12 @@ impl Port {
     }
 
     fn forwarder(self: &Arc<Self>, interrupt: &Interrupt, rx: RxRing, name: &str) -> Result<Box<dyn Handler>, String> {
-        let worker =
+        let mut worker =
             net::ingress_worker(name, interrupt.line.cpu, self.pool).map_err(|error| format!("worker: {error}"))?;
-        let sampler = Sampler::new(tsc, interrupt.profile.clone().unwrap_or_default());
+        worker.set_sampler(Sampler::new(tsc, interrupt.profile.clone().unwrap_or_default()));
         let (port, batch) = (Arc::clone(self), PacketBatch::new());
         let (first, linger) = (FirstPacket::default(), Linger::new());
-        Ok(Box::new(Forwarder {
-            port,
-            vector: interrupt.vector,
-            rx,
-            worker,
-            batch,
-            first,
-            linger,
-            sampler,
-            since_flush: 0,
-        }))
+        Ok(Box::new(Forwarder { port, vector: interrupt.vector, rx, worker, batch, first, linger, since_flush: 0 }))
     }
 
     /// `em0`, or `em0:rx1` for one of several interrupts.
@@ -270,7 +260,6 @@ struct Forwarder {
     batch: PacketBatch,
     first: FirstPacket,
     linger: Linger,
-    sampler: Sampler,
     /// Frames served since the processor last forgot its translations.
     since_flush: usize,
 }
@@ -279,9 +268,9 @@ impl Forwarder {
     /// Takes batches from the ring and sends them on their way while there are any, up to the limit. Returns the frames served.
     #[inline]
     fn forward(&mut self, now: Instant) -> usize {
-        let Self { port, rx, worker, batch, sampler, .. } = self;
+        let Self { port, rx, worker, batch, .. } = self;
         worker.pass(now, |pass| {
-            sampler.mark(Stage::Rest);
+            pass.mark(Stage::Rest);
             let mut served = 0;
             // Asked once for many; with VLANs, each frame may be another interface's.
             let has_vlans = port.adapter.handles_tags();
@@ -290,7 +279,7 @@ impl Forwarder {
                     // The budget is the batch's size, so there is room.
                     let _ = batch.push(packet);
                 });
-                sampler.mark(Stage::Receive);
+                pass.mark(Stage::Receive);
                 if found == 0 {
                     break;
                 }
@@ -299,13 +288,13 @@ impl Forwarder {
                 } else {
                     pass.receive_ring(batch, IfIndex(port.number), rx.vouches());
                 }
-                sampler.mark(Stage::Decide);
+                pass.mark(Stage::Rewrite);
                 if rx.has_backlog(BACKLOG) {
                     pass.finish_batch();
                 } else {
                     pass.finish();
                 }
-                sampler.mark(Stage::Send);
+                pass.mark(Stage::Send);
                 served += found;
             }
             served
@@ -334,12 +323,12 @@ impl Forwarder {
 
 impl Handler for Forwarder {
     fn run(&mut self) -> Pass {
-        self.sampler.begin();
+        self.worker.sampler().into_iter().for_each(Sampler::begin);
         fail_points::at_pass(self.port.number);
         let link = if self.vector.is_none() { self.port.adapter.service_link() } else { None };
         let now = time::now();
         let served = self.forward(now);
-        self.sampler.end(served as u64);
+        self.worker.sampler().into_iter().for_each(|sampler| sampler.end(served as u64));
         if let Some(link) = link {
             self.port.link_changed(link);
         }

@@ -14,7 +14,9 @@ use pktbuf::{PacketBatch, PacketBuf};
 use wire::MacAddr;
 
 use crate::{
-    counters, tally,
+    counters,
+    profile::Stage,
+    tally,
     ways::{Known, Present, Whose},
     worker::Pass,
 };
@@ -107,6 +109,7 @@ impl Pass<'_> {
         } else {
             look_at::<false>(packets, places, ingress.address, tables, &mut judged)
         };
+        self.mark(Stage::Inspect);
         let Some(plains) = run.plains.get_mut(..count) else { return 0 };
         let Some(first) = plains.first_mut() else { return 0 };
         if let Some(source) = &mut self.core.source {
@@ -115,6 +118,7 @@ impl Pass<'_> {
         self.core.counters.receive_run(counters::place(Some(ingress.rx)), count as u64);
         // One flow asks for its way with its first packet. It may ask again, when a packet of it has gone the long way.
         let sole = (judged.changes() <= 1).then(|| tables.fib().lookup_index(first.destination));
+        self.mark(Stage::Route);
         let source = tally::received(ingress.rx);
         match sole {
             Some(hop) => {
@@ -129,6 +133,7 @@ impl Pass<'_> {
             }
             None => self.send_by_ways(packets, plains, source),
         }
+        self.mark(Stage::Rewrite);
         count
     }
 
@@ -146,6 +151,7 @@ impl Pass<'_> {
             return self.send_to_hosts(packets, plains, source);
         }
         look_up(plains, fib);
+        self.mark(Stage::Route);
         let mut way = Way::nowhere(source);
         packets.consume(&*plains, |packet, plain| {
             self.send_known(packet, *plain, &mut way);

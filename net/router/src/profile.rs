@@ -1,7 +1,7 @@
 //! Where a worker's cycles go: [`RunProfile`], which anybody may read, and [`Sampler`], which the thread drives.
 //!
 //! One pass in [`EVERY`] is measured, with the counter that the kernel hands in at the boundaries of its [`Stage`]s; of all others
-//! it costs a count and a look at a flag for each stage. So it is always on. What a counter counts (cycles of the time stamp
+//! it costs a count and a look at a flag for each boundary, of which a run of packets has three. So it is always on. What a counter counts (cycles of the time stamp
 //! counter, nanoseconds) is the business of who hands it in.
 
 use alloc::sync::Arc;
@@ -18,24 +18,30 @@ pub const EVERY: u32 = 64;
 pub enum Stage {
     /// The driver: frames out of the receive ring, fresh buffers into it.
     Receive = 0,
-    /// What a frame is, where it leads, its rewriting: everything from the ring to the batch of an interface.
-    Decide = 1,
+    /// What a frame is: its headers.
+    Inspect = 1,
+    /// Where it leads: the table of routes, unless its host is known.
+    Route = 2,
+    /// By which neighbour, and the new headers; into the batch of an interface. What is not plain goes all its way here.
+    Rewrite = 3,
     /// The driver of the outgoing interface: into its ring, doorbell, finished buffers back.
-    Send = 2,
+    Send = 4,
     /// The rest of the pass: time, link, read-side entry, netisr.
-    Rest = 3,
+    Rest = 5,
 }
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Receive, Self::Decide, Self::Send, Self::Rest];
+    pub const ALL: [Self; 6] = [Self::Receive, Self::Inspect, Self::Route, Self::Rewrite, Self::Send, Self::Rest];
 
     /// Returns the name that a table shows.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Receive => "receive",
-            Self::Decide => "decide",
+            Self::Inspect => "inspect",
+            Self::Route => "route",
+            Self::Rewrite => "rewrite",
             Self::Send => "send",
             Self::Rest => "rest",
         }
@@ -219,13 +225,13 @@ mod tests {
     use super::{EVERY, RunProfile, SIZES, Sampler, Stage, StageCost, size_class};
 
     /// One pass whose stages take these times, on the test's own clock.
-    fn pass(sampler: &mut Sampler, clock: &AtomicU64, spans: [u64; 4], packets: u64) {
+    fn pass(sampler: &mut Sampler, clock: &AtomicU64, spans: [u64; 6], packets: u64) {
         sampler.begin();
-        for (stage, span) in Stage::ALL.into_iter().zip(spans).take(3) {
+        for (stage, span) in Stage::ALL.into_iter().zip(spans).take(5) {
             clock.fetch_add(span, Ordering::Relaxed);
             sampler.mark(stage);
         }
-        clock.fetch_add(spans[3], Ordering::Relaxed);
+        clock.fetch_add(spans[5], Ordering::Relaxed);
         sampler.end(packets);
     }
 
@@ -239,13 +245,13 @@ mod tests {
             CLOCK.load(Ordering::Relaxed)
         };
         let mut sampler = Sampler::new(counter, Arc::clone(&profile));
-        (0..EVERY - 1).for_each(|_| pass(&mut sampler, &CLOCK, [1000; 4], 1));
+        (0..EVERY - 1).for_each(|_| pass(&mut sampler, &CLOCK, [1000; 6], 1));
         assert_eq!((READ.load(Ordering::Relaxed), profile.measured()), (0, 0));
-        pass(&mut sampler, &CLOCK, [640, 320, 160, 32], 32);
-        assert_eq!(READ.load(Ordering::Relaxed), 5, "the beginning, three boundaries, the end");
+        pass(&mut sampler, &CLOCK, [640, 320, 64, 96, 160, 32], 32);
+        assert_eq!(READ.load(Ordering::Relaxed), 7, "the beginning, five boundaries, the end");
         assert_eq!((profile.measured(), profile.packets(), profile.passes()), (1, 32, u64::from(EVERY)));
         let means = Stage::ALL.map(|stage| profile.cost(stage).mean);
-        assert_eq!(means, [20, 10, 5, 1]);
+        assert_eq!(means, [20, 10, 2, 3, 5, 1]);
     }
 
     #[test]
@@ -254,8 +260,8 @@ mod tests {
         let profile = Arc::new(RunProfile::default());
         let mut sampler = Sampler::new(|| CLOCK.load(Ordering::Relaxed), Arc::clone(&profile));
         for (span, packets) in [(100, 1), (600, 60), (7, 0), (90, 3)] {
-            (0..EVERY - 1).for_each(|_| pass(&mut sampler, &CLOCK, [9; 4], 9));
-            pass(&mut sampler, &CLOCK, [span, 0, 0, 0], packets);
+            (0..EVERY - 1).for_each(|_| pass(&mut sampler, &CLOCK, [9; 6], 9));
+            pass(&mut sampler, &CLOCK, [span, 0, 0, 0, 0, 0], packets);
         }
         // 790 in 64 packets; the pass without a packet has no cost a packet.
         let cost = profile.cost(Stage::Receive);

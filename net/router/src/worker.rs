@@ -17,7 +17,12 @@ use netisr::{Dispatch, Source};
 use pktbuf::{Origin, PacketBatch, PacketBuf, PacketPool, PoolCache};
 
 use crate::{
-    MAX_INTERFACES, Router, RouterError, WorkerCounters, egress::Egress, express::Run, snapshot::Snapshot, tick::Lull,
+    MAX_INTERFACES, Router, RouterError, WorkerCounters,
+    egress::Egress,
+    express::Run,
+    profile::{Sampler, Stage},
+    snapshot::Snapshot,
+    tick::Lull,
     ways::Ways,
 };
 
@@ -65,6 +70,7 @@ pub(crate) struct Core {
     /// For the run that is being forwarded; `None` while it is.
     pub(crate) run: Option<Box<Run>>,
     pub(crate) ways: Ways,
+    pub(crate) sampler: Option<Sampler>,
     pub(crate) source: Option<Source>,
     pub(crate) workstream: usize,
 }
@@ -101,6 +107,7 @@ impl Worker {
             scratch: PacketBatch::new(),
             run: Some(Box::default()),
             ways: Ways::new(),
+            sampler: None,
             source,
             workstream: config.workstream,
         };
@@ -111,6 +118,17 @@ impl Worker {
     #[must_use]
     pub fn router(&self) -> &'static Router {
         self.router
+    }
+
+    /// Has `sampler` measure the worker's passes from now on, as far as it is told of their beginnings and ends.
+    pub fn set_sampler(&mut self, sampler: Sampler) {
+        self.core.sampler = Some(sampler);
+    }
+
+    /// Returns what measures the worker's passes, to tell it that one begins or ends.
+    #[inline]
+    pub fn sampler(&mut self) -> Option<&mut Sampler> {
+        self.core.sampler.as_mut()
     }
 
     /// Returns the counters, which the router keeps after the worker is gone.
@@ -191,6 +209,14 @@ impl<'p> Pass<'p> {
     #[inline]
     pub fn cache(&mut self) -> &mut PoolCache {
         &mut self.core.cache
+    }
+
+    /// What has been done since the last boundary belongs to `stage`.
+    #[inline]
+    pub fn mark(&mut self, stage: Stage) {
+        if let Some(sampler) = &mut self.core.sampler {
+            sampler.mark(stage);
+        }
     }
 
     /// Returns the time of the pass.

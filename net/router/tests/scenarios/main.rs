@@ -9,6 +9,7 @@ mod known_hosts;
 mod local;
 mod neighbours;
 mod policies;
+mod profile;
 mod shutdown;
 mod support;
 mod vlan;
