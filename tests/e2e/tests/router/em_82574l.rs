@@ -112,6 +112,12 @@ fn flows_between_four_ports_use_both_queues_and_each_has_its_thread() -> Result<
             assert_eq!(cpu_of(&shown, &format!("em{port}:{queue}"))?, place, "em{port}:{queue}\n{shown}");
         }
     }
+    let run = bench.router.command("show run")?;
+    // In some of the eight threads, as one pass in 64 is measured.
+    for stage in ["receive", "inspect", "rewrite", "send"] {
+        let means = run.lines().filter_map(|line| line.trim().strip_prefix(stage)?.split_whitespace().next());
+        ensure!(means.filter_map(|mean| mean.parse().ok()).any(|mean: u64| mean > 0), "{stage}\n{run}");
+    }
     let rings = bench.router.command("show ring")?;
     ensure!(rings.contains("em3   rx1 1024") && rings.contains("em3   tx1  256"), "{rings}");
     let refused = bench.router.command("sysctl hw.em.num_queues=1")?;
