@@ -12,6 +12,8 @@ use ksync::time::Instant;
 const RARE: Duration = Duration::from_micros(250);
 /// A longer pause says no more than this.
 const LONGEST: Duration = Duration::from_micros(1000);
+/// Work that is no further apart comes in a stream, and a handler that waits for some microseconds finds more of it.
+const CLOSE: Duration = Duration::from_micros(20);
 /// The weight of the past in the average: seven parts of eight.
 const SHIFT: u32 = 3;
 /// How many times the usual distance a thread waits.
@@ -40,6 +42,13 @@ impl Linger {
         let distance = begin.saturating_duration_since(self.last).min(LONGEST);
         self.distance = self.distance - (self.distance / (1 << SHIFT)) + distance / (1 << SHIFT);
         self.last = end;
+    }
+
+    /// Returns whether work comes in a stream, so that some microseconds later there is more of it.
+    #[inline]
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.distance <= CLOSE
     }
 
     /// Returns whether, at `now`, with nothing to do, it is worth looking again soon.
@@ -90,6 +99,19 @@ mod tests {
         let now = steady(&mut linger, 1_000_000, 60, 20);
         assert!(linger.expects_more(at(now + 100)));
         assert!(!linger.expects_more(at(now + 1000)));
+    }
+
+    #[test]
+    fn only_a_stream_is_worth_waiting_for_before_the_next_look() {
+        let mut linger = Linger::new();
+        assert!(!linger.is_pressed());
+        let now = steady(&mut linger, 1_000_000, 5, 50);
+        assert!(linger.is_pressed());
+        steady(&mut linger, now, 50, 50);
+        assert!(
+            !linger.is_pressed() && linger.expects_more(at(now + 50 * 50)),
+            "one packet in flight is waited for, and not late"
+        );
     }
 
     #[test]

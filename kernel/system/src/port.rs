@@ -315,10 +315,16 @@ impl Forwarder {
     /// Waits a few microseconds for a frame.
     fn look_out(&self) -> bool {
         (0..LOOKS).any(|_| {
-            (0..READINGS).for_each(|_| _ = tsc());
+            pass_time(READINGS);
             self.rx.has_work()
         })
     }
+}
+
+/// Reads the clock so many times, for the time that it takes.
+#[inline]
+fn pass_time(readings: usize) {
+    (0..readings).for_each(|_| _ = tsc());
 }
 
 impl Handler for Forwarder {
@@ -337,6 +343,10 @@ impl Handler for Forwarder {
             self.refresh_translations(served);
             // A short run takes no time that counts.
             self.linger.worked(now, if served > BUDGET { time::now() } else { now });
+            // A pass that finds nothing, or a single frame, costs as much beside its frames as one that finds many.
+            if self.linger.is_pressed() && !self.rx.has_work() {
+                pass_time(LOOKS * READINGS);
+            }
             // One more look costs a read of memory; an interrupt costs an exit and 128 us on some devices.
             return Pass::Again;
         }
