@@ -17,6 +17,8 @@ use crate::workspace::Workspace;
 /// How long QEMU may take to connect, and the first frame to get through. Generous, because the machine may be busy.
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);
 const MEET_LIMIT: Duration = Duration::from_secs(60);
+/// For how long no frame has come to a subject that is idle: until then it may have something to see to.
+const IDLE_AFTER: Duration = Duration::from_secs(4);
 
 /// A subject that runs, and the hosts at its ports.
 pub struct Session {
@@ -169,13 +171,15 @@ impl Session {
         Ok((measured, other))
     }
 
-    /// Lets the subject run without any frames and returns the share of a host processor that its processors use.
+    /// Lets the subject run without any frames and returns the share of a host processor that its processors use when it has had none for
+    /// some seconds.
     ///
     /// # Errors
     /// When the subject is gone.
     pub fn idle(&mut self, duration: Duration) -> Result<f64> {
         let (process, vcpus) = (self.running.process_id(), self.running.vcpu_threads().to_vec());
         self.generator.settle()?;
+        thread::sleep(IDLE_AFTER);
         let (began, before) = (Instant::now(), cputime::of_threads(process, &vcpus)?);
         thread::sleep(duration);
         let spent = cputime::of_threads(process, &vcpus)?.saturating_sub(before);
