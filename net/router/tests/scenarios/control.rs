@@ -1,6 +1,6 @@
 //! Configuration, routes, links and settings while traffic flows.
 
-use std::{ops::ControlFlow, sync::atomic::Ordering};
+use std::{net::Ipv4Addr, ops::ControlFlow, sync::atomic::Ordering, time::Duration};
 
 use config::Config;
 use ifnet::DropReason;
@@ -184,4 +184,25 @@ fn the_ttl_of_our_own_packets_is_the_one_set() {
     bench.router.sysctl_set("net.inet.ip.ttl", "9").unwrap();
     bench.receive(EM0, &udp(&Ipv4Header { ttl: 1, ..good() }, 0));
     assert_eq!(bench.ports[0].take_ip()[0][8], 9);
+}
+
+#[test]
+fn the_router_wants_its_ticks_soon_while_packets_come_or_are_made_and_rarely_when_none_do() {
+    const SOON: Duration = Duration::from_millis(100);
+    const RARELY: Duration = Duration::from_secs(1);
+    let mut bench = Bench::warm();
+    let after = |bench: &mut Bench, millis: u64| {
+        bench.now = bench.now + Duration::from_millis(millis);
+        bench.worker.tick(bench.now)
+    };
+    assert_eq!(after(&mut bench, 100), SOON);
+    assert_eq!(after(&mut bench, 2100), RARELY);
+    bench.receive_all(EM0, &[udp(&good(), 0)]);
+    assert_eq!(after(&mut bench, 900), SOON, "a packet has come");
+    assert_eq!(after(&mut bench, 2100), RARELY);
+    // Nobody is there: what is sent is the question who it is.
+    bench.receive_all(EM0, &[udp(&Ipv4Header { destination: Ipv4Addr::new(198, 51, 100, 77), ..good() }, 0)]);
+    for _ in 0..30 {
+        assert_eq!(after(&mut bench, 100), SOON, "a neighbour that stays silent is asked in time");
+    }
 }
