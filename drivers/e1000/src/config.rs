@@ -70,11 +70,25 @@ pub struct Config {
 }
 
 impl Config {
-    /// Descriptors for reception, usually: a burst of some milliseconds. Three quarters are more than the shortest frames that the host of
-    /// QEMU's 82540EM has in hand at most (1,088: 68 KiB with their lengths); see [`RxRing::service`](crate::RxRing::service).
+    /// Descriptors for reception of a single queue, usually: a burst of some milliseconds.
     pub const RX_DESCRIPTORS: u16 = 2048;
-    /// Descriptors for transmission, usually.
+    /// Descriptors for reception of each of several queues, usually.
+    ///
+    /// Three quarters are more than the shortest frames that QEMU takes from its network at once (1,088: 68 KiB with their lengths), as
+    /// they are of a single queue; a thread that has fallen behind gives back so many in one go, see [`RxRing::service`](crate::RxRing::service).
+    /// With fewer the 82540EM drops the rest, and the 82574L's host takes the next 1,088 after the first that it got rid of (7.2): what
+    /// waits there grows for as long as the overload lasts, without end.
+    pub const RX_DESCRIPTORS_OF_SEVERAL: u16 = 1536;
+    /// Descriptors for transmission, usually, in all queues.
     pub const TX_DESCRIPTORS: u16 = 512;
+
+    /// Returns the receive and the transmit descriptors of each of so many queues, usually.
+    #[must_use]
+    pub const fn descriptors(queues: u8) -> [u16; 2] {
+        let rx = if queues > 1 { Self::RX_DESCRIPTORS_OF_SEVERAL } else { Self::RX_DESCRIPTORS };
+        let queues = if queues > 1 { queues as u16 } else { 1 };
+        [rx, Self::TX_DESCRIPTORS / queues]
+    }
 
     /// Returns the defaults: descriptors as usual, MTU 1500, own address and broadcast only, one queue, one interrupt, flow control both
     /// ways, watchdog 5 s.

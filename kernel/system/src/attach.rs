@@ -135,7 +135,6 @@ fn attach(
     let index = u16::try_from(number).map_err(|_| "too many cards")?;
     let wiring = messages::wire(name, number, device, variant)?;
     let defaults = Config::new(name, index, variant);
-    // As many descriptors in all, however many queues there are.
     let [rx_descriptors, tx_descriptors] = pools::stock().descriptors(wiring.queues);
     let config = Config {
         delivery: wiring.delivery,

@@ -7,13 +7,10 @@
 use e1000::{AROUND_PACKET, Config};
 use pktbuf::BufferSize;
 
-/// Frames for the machine itself (what is held for neighbours and in protocol queues), and for every card: its receive ring full, a
+/// Frames for the machine itself (what is held for neighbours and in protocol queues), and for every card beside its full receive rings: a
 /// cache of 128, and as many again on their way.
 const FRAMES_BASE: usize = 1024;
-const FRAMES_PER_CARD: usize = RX_DESCRIPTORS as usize + 256;
-/// Descriptors of a card, in all its queues, unless memory is short.
-const RX_DESCRIPTORS: u16 = Config::RX_DESCRIPTORS;
-const TX_DESCRIPTORS: u16 = Config::TX_DESCRIPTORS;
+const FRAMES_PER_CARD: usize = 256;
 /// How often rings and pools may be halved.
 const MOST_HALVINGS: u32 = 3;
 
@@ -39,16 +36,18 @@ impl Stock {
         sizes.into_iter().flatten().flat_map(all)
     }
 
-    /// Returns the octets of the pool for so many cards of `cards` in all. What its own receive may fill the transmit rings of all.
-    pub(crate) const fn octets(self, own: usize, cards: usize) -> usize {
-        let frames = FRAMES_BASE + FRAMES_PER_CARD * own + TX_DESCRIPTORS as usize * cards;
+    /// Returns the octets of the pool for cards with so many queues each, of `cards` in all. What its own receive may fill the transmit
+    /// rings of all.
+    pub(crate) fn octets(self, own: &[u8], cards: usize) -> usize {
+        let received = |&queues: &u8| usize::from(Config::descriptors(queues)[0]) * usize::from(queues.max(1));
+        let own = own.iter().map(|queues| received(queues) + FRAMES_PER_CARD).sum::<usize>();
+        let frames = FRAMES_BASE + own + usize::from(Config::TX_DESCRIPTORS) * cards;
         (frames >> self.halvings) * self.size.stride()
     }
 
     /// Returns the receive and the transmit descriptors of each of a card's queues.
     pub(crate) fn descriptors(self, queues: u8) -> [u16; 2] {
-        let share = |descriptors: u16| (descriptors >> self.halvings) / u16::from(queues);
-        [RX_DESCRIPTORS, TX_DESCRIPTORS].map(|all| share(all).max(Config::SHORTEST_RING))
+        Config::descriptors(queues).map(|usual| (usual >> self.halvings).max(Config::SHORTEST_RING))
     }
 
     /// Returns the longest packet whose frame fits a buffer.
@@ -82,15 +81,29 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_has_fallen_behind_gives_back_more_than_an_emulator_takes_at_once() {
+        // 68 KiB, the shortest frames with four octets of length each.
+        let at_once = 68 * 1024 / (60 + 4);
+        for queues in [1, 2] {
+            let [rx, _] = Stock::USUAL.descriptors(queues);
+            assert!(usize::from(rx) * 3 / 4 > at_once, "{queues}: {rx}");
+        }
+    }
+
+    #[test]
     fn each_choice_takes_less_than_the_one_before_and_still_fills_its_rings() {
-        for (own, cards) in [(1, 1), (2, 2), (2, 8), (8, 8)] {
+        let own: [(&[u8], usize); 6] =
+            [(&[1], 1), (&[1, 1], 2), (&[2, 2], 2), (&[1, 2], 8), (&[2, 2], 8), (&[1; 8], 8)];
+        for (own, cards) in own {
             let choices: Vec<_> = Stock::choices(9000).collect();
             for pair in choices.windows(2).filter(|pair| pair[0].size == pair[1].size) {
                 assert!(pair[1].octets(own, cards) < pair[0].octets(own, cards));
             }
             for stock in choices {
-                let [rx, tx] = stock.descriptors(1).map(usize::from);
-                assert!(stock.octets(own, cards) / stock.size.stride() > rx * own + tx * (cards - 1), "{stock:?}");
+                let rings = own.iter().map(|&queues| usize::from(stock.descriptors(queues)[0]) * usize::from(queues));
+                let [_, tx] = stock.descriptors(1).map(usize::from);
+                let most = rings.sum::<usize>() + tx * (cards - 1);
+                assert!(stock.octets(own, cards) / stock.size.stride() > most, "{stock:?}");
             }
         }
     }

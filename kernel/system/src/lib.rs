@@ -110,10 +110,11 @@ pub fn start(wires: &Wires) {
     } else {
         bus::say_undriven(&found);
     }
-    let nodes: Vec<_> = cards.iter().map(|(device, _)| nodes::of_card(device)).collect();
     let read = settings::read(wires.configuration, wires.attached);
+    let places: Vec<_> =
+        cards.iter().map(|(device, variant)| (nodes::of_card(device), messages::queues(variant))).collect();
     machine::entry::mark("router");
-    let router = match net::init(&nodes, settings::largest_mtu(&read, &cards), cpus) {
+    let router = match net::init(&places, settings::largest_mtu(&read, &cards), cpus) {
         Ok(router) => Some(router),
         Err(error) => {
             log::error!("net: no data path: {error}");

@@ -97,6 +97,18 @@ pub(crate) fn wire(name: &str, number: usize, device: &PciDevice, variant: &Vari
     Ok(Wiring { delivery: Delivery::Single, queues: 1, lines: [(None, line)].into() })
 }
 
+/// Returns how many queues a card of this kind gets in each direction, if nothing is wrong with its messages.
+pub(crate) fn queues(variant: &Variant) -> u8 {
+    if !MSI_X.load(Ordering::Relaxed) || variant.messages == 0 {
+        return 1;
+    }
+    let wanted = match QUEUES.load(Ordering::Relaxed) {
+        0 => u8::try_from(machine::percpu::online().count()).unwrap_or(u8::MAX),
+        queues => queues,
+    };
+    wanted.clamp(1, variant.queues)
+}
+
 /// A message for each queue and direction, and one for the rest.
 fn several(number: usize, device: &PciDevice, variant: &Variant) -> Result<Wiring, String> {
     let function = device.function(&PciConfig);
@@ -104,12 +116,7 @@ fn several(number: usize, device: &PciDevice, variant: &Variant) -> Result<Wirin
     if table.entries < u16::from(variant.messages) {
         return Err(format!("the table has {} entries", table.entries));
     }
-    let cpus = u8::try_from(machine::percpu::online().count()).unwrap_or(u8::MAX);
-    let wanted = match QUEUES.load(Ordering::Relaxed) {
-        0 => cpus,
-        queues => queues,
-    };
-    let queues = wanted.clamp(1, variant.queues);
+    let queues = queues(variant);
     let mut lines = Vec::new();
     for vector in Vector::all(queues) {
         let queue = match vector {

@@ -12,7 +12,10 @@ use pktbuf::PacketPool;
 use router::{InterfaceError, Router, RouterError, Worker, WorkerConfig};
 use shutdown::Flushed;
 
-use crate::{pools, threads};
+use crate::{
+    pools::{self, Card},
+    threads,
+};
 
 static DOMAIN: Domain = Domain::new();
 static ROUTER: Once<&'static Router> = Once::new();
@@ -43,8 +46,8 @@ impl core::fmt::Display for NetError {
     }
 }
 
-/// Makes the packet pools, for cards on these nodes and packets of `mtu` octets, and the router, once.
-pub(crate) fn init(cards: &[Option<u32>], mtu: u16, cpus: usize) -> Result<&'static Router, NetError> {
+/// Makes the packet pools, for these cards and packets of `mtu` octets, and the router, once.
+pub(crate) fn init(cards: &[Card], mtu: u16, cpus: usize) -> Result<&'static Router, NetError> {
     if !pools::init(cards, mtu) {
         return Err(NetError::NoMemory);
     }

@@ -67,32 +67,35 @@ impl NodePool {
     }
 }
 
-/// A node, and how many cards are on it.
-pub(crate) type Share = (Option<u32>, usize);
+/// A card: the node it is on, if that is known, and its receive queues.
+pub(crate) type Card = (Option<u32>, u8);
 
-/// Returns the nodes that get a pool, with the number of cards each is for: the first has the most cards. Cards of which no node is known
-/// are the first one's.
-pub(crate) fn shares(cards: &[Option<u32>]) -> Vec<Share> {
+/// A node, and the receive queues of each card on it.
+pub(crate) type Share = (Option<u32>, Vec<u8>);
+
+/// Returns the nodes that get a pool, with the queues of the cards each is for: the first has the most cards. Cards of which no node is
+/// known are the first one's.
+pub(crate) fn shares(cards: &[Card]) -> Vec<Share> {
     let mut shares: Vec<Share> = Vec::new();
-    for &node in cards.iter().filter(|node| node.is_some()) {
+    for &(node, queues) in cards.iter().filter(|(node, _)| node.is_some()) {
         match shares.iter_mut().find(|(of, _)| *of == node) {
-            Some((_, count)) => *count += 1,
-            None => shares.push((node, 1)),
+            Some((_, own)) => own.push(queues),
+            None => shares.push((node, [queues].into())),
         }
     }
     // Stable: of several equal ones, the first card's.
-    shares.sort_by_key(|(_, count)| core::cmp::Reverse(*count));
-    let unknown = cards.iter().filter(|node| node.is_none()).count();
+    shares.sort_by_key(|(_, own)| core::cmp::Reverse(own.len()));
+    let unknown = cards.iter().filter(|(node, _)| node.is_none()).map(|&(_, queues)| queues);
     match shares.first_mut() {
-        Some((_, count)) => *count += unknown,
-        None => shares.push((None, unknown)),
+        Some((_, own)) => own.extend(unknown),
+        None => shares.push((None, unknown.collect())),
     }
     shares
 }
 
 /// Makes the pools, for packets of `mtu` octets, once. Answers whether there was memory.
 #[inline(never)]
-pub(crate) fn init(cards: &[Option<u32>], mtu: u16) -> bool {
+pub(crate) fn init(cards: &[Card], mtu: u16) -> bool {
     let shares = shares(cards);
     let Some((stock, memory)) = provide(&shares, cards.len(), mtu) else { return false };
     STOCK.call_once(|| stock);
@@ -134,18 +137,18 @@ fn say_if_elsewhere(of: &NodePool) {
 fn provide(shares: &[Share], cards: usize, mtu: u16) -> Option<(Stock, Vec<PhysMemory>)> {
     let allowed = frame::usage().free * PHYSICAL_FRAME / SHARE;
     let first = Stock::choices(mtu).next()?;
-    let all = |stock: Stock| shares.iter().map(|&(_, own)| stock.octets(own, cards)).sum::<usize>();
+    let all = |stock: Stock| shares.iter().map(|(_, own)| stock.octets(own, cards)).sum::<usize>();
     let (stock, memory) = Stock::choices(mtu).find_map(|stock| {
         let wanted = all(stock);
         if wanted > allowed && stock != Stock::LEAST {
             return None;
         }
-        let take = |&(node, own): &Share| {
+        let take = |(node, own): &Share| {
             // Where there is less than is wanted, each gets its share of that.
             let octets = stock
                 .octets(own, cards)
                 .min((stock.octets(own, cards) >> 10) * (allowed >> 10) / (wanted >> 20).max(1));
-            near(node, &RunRequest::octets(octets.max(stock.size.stride())))
+            near(*node, &RunRequest::octets(octets.max(stock.size.stride())))
         };
         Some((stock, shares.iter().map(take).collect::<Option<Vec<_>>>()?))
     })?;
@@ -188,13 +191,16 @@ pub(crate) fn stock() -> Stock {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
 
     #[test]
     fn each_node_with_a_card_has_a_pool_the_fullest_first() {
-        assert_eq!(shares(&[]), [(None, 0)]);
-        assert_eq!(shares(&[None, None]), [(None, 2)]);
-        assert_eq!(shares(&[Some(3), Some(1)]), [(Some(3), 1), (Some(1), 1)]);
-        assert_eq!(shares(&[Some(0), Some(1), None, Some(1), None]), [(Some(1), 4), (Some(0), 1)]);
+        assert_eq!(shares(&[]), [(None, vec![])]);
+        assert_eq!(shares(&[(None, 1), (None, 2)]), [(None, vec![1, 2])]);
+        assert_eq!(shares(&[(Some(3), 1), (Some(1), 2)]), [(Some(3), vec![1]), (Some(1), vec![2])]);
+        let cards = [(Some(0), 2), (Some(1), 1), (None, 2), (Some(1), 2), (None, 1)];
+        assert_eq!(shares(&cards), [(Some(1), vec![1, 2, 2, 1]), (Some(0), vec![2])]);
     }
 }
