@@ -79,8 +79,9 @@ impl Config {
     /// With fewer the 82540EM drops the rest, and the 82574L's host takes the next 1,088 after the first that it got rid of (7.2): what
     /// waits there grows for as long as the overload lasts, without end.
     pub const RX_DESCRIPTORS_OF_SEVERAL: u16 = 1536;
-    /// Descriptors for transmission, usually, in all queues.
-    pub const TX_DESCRIPTORS: u16 = 512;
+    /// Descriptors for transmission, usually, in all queues. Half of them are what a thread that has fallen behind tells a single queue of
+    /// in one go; as many again are on their way meanwhile.
+    pub const TX_DESCRIPTORS: u16 = 1024;
 
     /// Returns the receive and the transmit descriptors of each of so many queues, usually.
     #[must_use]

@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn rings_get_shorter_before_packets_do() {
-        let usual = [(2048, [2048, 512]), (2048, [1024, 256]), (2048, [512, 128]), (2048, [256, 80])];
+        let usual = [(2048, [2048, 1024]), (2048, [1024, 512]), (2048, [512, 256]), (2048, [256, 128])];
         assert_eq!(named(1500), usual);
         assert_eq!(Stock::choices(1500).next(), Some(Stock::USUAL));
         assert_eq!(named(9000).get(4..), Some(usual.as_slice()), "after four of large buffers");

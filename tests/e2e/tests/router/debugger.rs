@@ -91,7 +91,7 @@ fn every_command_of_the_debugger_answers() -> Result<()> {
         ("ps", &["name", ": em0", ": em1", "console", "shutdown", "idle: cpu0", "* "]),
         ("show registers", &["rip", "rsp", "rflags"]),
         ("show reg cpu 1", &["rip"]),
-        ("show ring", &["em0   rx  2048", "em0   tx   512", "em1   rx  2048", "to serve 0", "to clean"]),
+        ("show ring", &["em0   rx  2048", "em0   tx  1024", "em1   rx  2048", "to serve 0", "to clean"]),
         ("show intr", &[": em0", "claimed", "uart0"]),
         ("show dma", &["em0", "quarantine"]),
         ("show ifnet", &["em0: up mac", "em1: up mac", "inet 10.0.1.1/24"]),
