@@ -78,17 +78,21 @@ impl Config {
     /// they are of a single queue; a thread that has fallen behind gives back so many in one go, see [`RxRing::service`](crate::RxRing::service).
     /// With fewer the 82540EM drops the rest, and the 82574L's host takes the next 1,088 after the first that it got rid of (7.2): what
     /// waits there grows for as long as the overload lasts, without end.
-    pub const RX_DESCRIPTORS_OF_SEVERAL: u16 = 1536;
-    /// Descriptors for transmission, usually, in all queues. Half of them are what a thread that has fallen behind tells a single queue of
-    /// in one go; as many again are on their way meanwhile.
+    pub const RX_DESCRIPTORS_OF_SEVERAL: u16 = 1472;
+    /// Descriptors for transmission of a single queue, usually. Half of them are what a thread that has fallen behind tells it of in one go; as
+    /// many again are on their way meanwhile.
     pub const TX_DESCRIPTORS: u16 = 1024;
+    /// Descriptors for transmission of each of several queues, usually.
+    pub const TX_DESCRIPTORS_OF_SEVERAL: u16 = 448;
 
     /// Returns the receive and the transmit descriptors of each of so many queues, usually.
     #[must_use]
     pub const fn descriptors(queues: u8) -> [u16; 2] {
-        let rx = if queues > 1 { Self::RX_DESCRIPTORS_OF_SEVERAL } else { Self::RX_DESCRIPTORS };
-        let queues = if queues > 1 { queues as u16 } else { 1 };
-        [rx, Self::TX_DESCRIPTORS / queues]
+        if queues > 1 {
+            [Self::RX_DESCRIPTORS_OF_SEVERAL, Self::TX_DESCRIPTORS_OF_SEVERAL]
+        } else {
+            [Self::RX_DESCRIPTORS, Self::TX_DESCRIPTORS]
+        }
     }
 
     /// Returns the defaults: descriptors as usual, MTU 1500, own address and broadcast only, one queue, one interrupt, flow control both

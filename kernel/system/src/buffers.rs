@@ -36,13 +36,13 @@ impl Stock {
         sizes.into_iter().flatten().flat_map(all)
     }
 
-    /// Returns the octets of the pool for cards with so many queues each, of `cards` in all. What its own receive may fill the transmit
-    /// rings of all.
-    pub(crate) fn octets(self, own: &[u8], cards: usize) -> usize {
-        let received = |&queues: &u8| usize::from(Config::descriptors(queues)[0]) * usize::from(queues.max(1));
-        let own = own.iter().map(|queues| received(queues) + FRAMES_PER_CARD).sum::<usize>();
-        let frames = FRAMES_BASE + own + usize::from(Config::TX_DESCRIPTORS) * cards;
-        (frames >> self.halvings) * self.size.stride()
+    /// Returns the octets of the pool for cards with so many queues each, some of `all`. What they receive may fill the transmit rings of all.
+    pub(crate) fn octets(self, own: &[u8], all: &[u8]) -> usize {
+        let all_queues = |&queues: &u8| self.descriptors(queues).map(|each| usize::from(each) * usize::from(queues));
+        let received = own.iter().map(all_queues).map(|[rx, _]| rx).sum::<usize>();
+        let sent = all.iter().map(all_queues).map(|[_, tx]| tx).sum::<usize>();
+        let besides = FRAMES_BASE + FRAMES_PER_CARD * own.len();
+        ((besides >> self.halvings) + received + sent) * self.size.stride()
     }
 
     /// Returns the receive and the transmit descriptors of each of a card's queues.
@@ -91,19 +91,37 @@ mod tests {
     }
 
     #[test]
+    fn every_ring_is_one_that_the_hardware_takes() {
+        for (stock, queues) in Stock::choices(9000).flat_map(|stock| [(stock, 1), (stock, 2)]) {
+            assert!(stock.descriptors(queues).iter().all(|each| each.is_multiple_of(8)), "{stock:?}, {queues}");
+        }
+    }
+
+    #[test]
     fn each_choice_takes_less_than_the_one_before_and_still_fills_its_rings() {
-        let own: [(&[u8], usize); 6] =
-            [(&[1], 1), (&[1, 1], 2), (&[2, 2], 2), (&[1, 2], 8), (&[2, 2], 8), (&[1; 8], 8)];
-        for (own, cards) in own {
+        let cards: [(&[u8], &[u8]); 6] = [
+            (&[1], &[1]),
+            (&[1, 1], &[1, 1]),
+            (&[2, 2], &[2, 2]),
+            (&[1, 2], &[1, 2, 1, 1, 2, 2]),
+            (&[2, 2], &[2; 8]),
+            (&[1; 8], &[1; 8]),
+        ];
+        for (own, all) in cards {
             let choices: Vec<_> = Stock::choices(9000).collect();
             for pair in choices.windows(2).filter(|pair| pair[0].size == pair[1].size) {
-                assert!(pair[1].octets(own, cards) < pair[0].octets(own, cards));
+                assert!(pair[1].octets(own, all) < pair[0].octets(own, all));
             }
             for stock in choices {
-                let rings = own.iter().map(|&queues| usize::from(stock.descriptors(queues)[0]) * usize::from(queues));
-                let [_, tx] = stock.descriptors(1).map(usize::from);
-                let most = rings.sum::<usize>() + tx * (cards - 1);
-                assert!(stock.octets(own, cards) / stock.size.stride() > most, "{stock:?}");
+                let rings = |cards: &[u8], direction: usize| -> usize {
+                    cards
+                        .iter()
+                        .map(|&queues| usize::from(stock.descriptors(queues)[direction]) * usize::from(queues))
+                        .sum()
+                };
+                // A card sends nothing of its own to itself.
+                let most = rings(own, 0) + rings(all.get(1..).unwrap_or_default(), 1);
+                assert!(stock.octets(own, all) / stock.size.stride() > most, "{stock:?}");
             }
         }
     }

@@ -97,7 +97,8 @@ pub(crate) fn shares(cards: &[Card]) -> Vec<Share> {
 #[inline(never)]
 pub(crate) fn init(cards: &[Card], mtu: u16) -> bool {
     let shares = shares(cards);
-    let Some((stock, memory)) = provide(&shares, cards.len(), mtu) else { return false };
+    let queues: Vec<u8> = cards.iter().map(|&(_, queues)| queues).collect();
+    let Some((stock, memory)) = provide(&shares, &queues, mtu) else { return false };
     STOCK.call_once(|| stock);
     let make = |(&(node, _), memory): (&Share, PhysMemory)| {
         let start = memory.phys().as_u64();
@@ -134,7 +135,7 @@ fn say_if_elsewhere(of: &NodePool) {
 
 /// Finds memory for the buffers: large ones if there is room for enough of them, else usual ones; fewer where there is little, and of the
 /// [least](Stock::LEAST) as many as there may be.
-fn provide(shares: &[Share], cards: usize, mtu: u16) -> Option<(Stock, Vec<PhysMemory>)> {
+fn provide(shares: &[Share], cards: &[u8], mtu: u16) -> Option<(Stock, Vec<PhysMemory>)> {
     let allowed = frame::usage().free * PHYSICAL_FRAME / SHARE;
     let first = Stock::choices(mtu).next()?;
     let all = |stock: Stock| shares.iter().map(|(_, own)| stock.octets(own, cards)).sum::<usize>();
