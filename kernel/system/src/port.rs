@@ -5,6 +5,7 @@
 //! packet goes from ring to ring in this one thread. When the thread takes leave it puts the ring back into the port, and only then can
 //! the port be torn down. A card with messages has a [`Completer`] for each transmit queue and a [`LinkWatch`] beside it.
 
+mod overload;
 mod tick;
 
 use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
@@ -25,18 +26,13 @@ use router::{
     profile::{RunProfile, Sampler, Stage},
 };
 
+use self::overload::Overload;
 use crate::{fail_points, hand_over::FirstPacket, lines, messages::Wiring, net, registers::Bar, threads::Threads};
 
 /// Frames taken from the ring at once: one batch.
 const BUDGET: usize = 64;
 /// Frames that wait in the ring when the thread falls behind: then it tells the devices of what it sends as rarely as it can.
 const BACKLOG: usize = 128;
-/// Batches in a run, at most: what a run costs beside its packets is spread over so many.
-const BATCHES: usize = 4;
-/// Batches in a run of a thread that is far behind, and the frames that wait then. What a device is told of at once an emulator sends within the
-/// register write, under a lock for which its receiving loop waits: in larger pieces they are less in each other's way.
-const BATCHES_UNDER_OVERLOAD: usize = 8;
-const OVERLOAD: usize = 768;
 /// Looks at the ring in a run that finds nothing, and readings of the clock between two of them: a few microseconds in all.
 ///
 /// Time is not passed by PAUSE: an emulator leaves the guest at each, and waits there for the lock that its loop holds while it
@@ -170,7 +166,8 @@ impl Port {
         worker.set_sampler(Sampler::new(tsc, interrupt.profile.clone().unwrap_or_default()));
         let (port, batch) = (Arc::clone(self), PacketBatch::new());
         let (first, linger) = (FirstPacket::default(), Linger::new());
-        Ok(Box::new(Forwarder { port, vector: interrupt.vector, rx, worker, batch, first, linger, since_flush: 0 }))
+        let (vector, overload, since_flush) = (interrupt.vector, Overload::default(), 0);
+        Ok(Box::new(Forwarder { port, vector, rx, worker, batch, first, linger, overload, since_flush }))
     }
 
     /// `em0`, or `em0:rx1` for one of several interrupts.
@@ -264,6 +261,7 @@ struct Forwarder {
     batch: PacketBatch,
     first: FirstPacket,
     linger: Linger,
+    overload: Overload,
     /// Frames served since the processor last forgot its translations.
     since_flush: usize,
 }
@@ -272,13 +270,13 @@ impl Forwarder {
     /// Takes batches from the ring and sends them on their way while there are any, up to the limit. Returns the frames served.
     #[inline]
     fn forward(&mut self, now: Instant) -> usize {
-        let Self { port, rx, worker, batch, .. } = self;
+        let Self { port, rx, worker, batch, overload, .. } = self;
+        let batches = overload.batches(|frames| rx.has_backlog(frames));
         worker.pass(now, |pass| {
             pass.mark(Stage::Rest);
             let mut served = 0;
             // Asked once for many; with VLANs, each frame may be another interface's.
             let has_vlans = port.adapter.handles_tags();
-            let batches = if rx.has_backlog(OVERLOAD) { BATCHES_UNDER_OVERLOAD } else { BATCHES };
             for _ in 0..batches {
                 let found = rx.service(&port.adapter, BUDGET, pass.cache(), |packet| {
                     // The budget is the batch's size, so there is room.
