@@ -119,7 +119,7 @@ fn flows_between_four_ports_use_both_queues_and_each_has_its_thread() -> Result<
         ensure!(means.filter_map(|mean| mean.parse().ok()).any(|mean: u64| mean > 0), "{stage}\n{run}");
     }
     let rings = bench.router.command("show ring")?;
-    ensure!(rings.contains("em3   rx1 1024") && rings.contains("em3   tx1  256"), "{rings}");
+    ensure!(rings.contains("em3   rx1 1472") && rings.contains("em3   tx1  448"), "{rings}");
     let refused = bench.router.command("sysctl hw.em.num_queues=1")?;
     ensure!(refused.contains("read at boot"), "{refused}");
     bench.finish()
