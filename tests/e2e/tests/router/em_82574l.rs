@@ -120,6 +120,11 @@ fn flows_between_four_ports_use_both_queues_and_each_has_its_thread() -> Result<
     }
     let rings = bench.router.command("show ring")?;
     ensure!(rings.contains("em3   rx1 1472") && rings.contains("em3   tx1  448"), "{rings}");
+    let memory = bench.router.command("show memory")?;
+    let buffers =
+        memory.lines().find_map(|line| line.strip_prefix("packet buffers: ")?.split(' ').next()?.parse().ok());
+    // All of them full, and some beside.
+    ensure!(buffers.is_some_and(|buffers: u32| buffers > 4 * 2 * (1472 + 448)), "{memory}");
     let refused = bench.router.command("sysctl hw.em.num_queues=1")?;
     ensure!(refused.contains("read at boot"), "{refused}");
     bench.finish()

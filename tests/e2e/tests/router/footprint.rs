@@ -1,11 +1,11 @@
 //! How little memory the router needs, and what it tells of its boot and of where its cycles go.
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Bench, PATIENCE};
+use e2e::{Bench, PATIENCE, Plan};
 use sluice::{
     footprint::{BootTimes, MemoryUse},
     host::FlowSpec,
-    machine::{Firmware, Machine},
+    machine::{Firmware, Machine, NicModel},
 };
 
 /// What the whole router may take with two cards, in KiB.
@@ -46,7 +46,17 @@ fn forwards_with_64_mib(firmware: Firmware, given: u64) -> Result<()> {
 
 #[test]
 fn the_default_router_uses_32_mib_at_most() -> Result<()> {
-    let mut bench = Bench::of(2).boot()?;
+    uses_32_mib_at_most(Bench::of(2))
+}
+
+#[test]
+fn a_router_with_two_queues_in_each_card_uses_32_mib_at_most() -> Result<()> {
+    let plan = Bench::of(2).cards(NicModel::E1000e).alone();
+    uses_32_mib_at_most(Plan { machine: Machine { smp: 2, ..plan.machine.clone() }, ..plan })
+}
+
+fn uses_32_mib_at_most(plan: Plan) -> Result<()> {
+    let mut bench = plan.boot()?;
     let shown = bench.router.command("show memory")?;
     let memory = MemoryUse::read(&shown)?;
     ensure!(memory.used <= LIMIT, "{} KiB are used: {shown}", memory.used);
