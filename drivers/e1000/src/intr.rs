@@ -112,6 +112,18 @@ impl<R: RegisterIo> Adapter<R> {
         }
     }
 
+    /// Clears the causes that say that frames have come to a receive queue. Returns once the device has done so.
+    pub(crate) fn forget_received(&self, queue: u8) {
+        let causes = match self.delivery {
+            Delivery::Single => hardware::RX_CAUSES,
+            Delivery::PerQueue => hardware::rx_cause(queue),
+        };
+        // Written, these are cleared (13.4.17); read, that of the link would be too.
+        self.regs.write32(Reg::Icr, causes.bits());
+        // An answer comes behind what the device wrote to memory before it cleared them.
+        self.regs.read32(Reg::Status);
+    }
+
     /// Has the device say when it has finished frames of a transmit queue, if it has a message for that.
     pub(crate) fn ask_for_completion(&self, queue: u8) {
         if self.delivery == Delivery::PerQueue {

@@ -8,6 +8,7 @@
 mod exchange;
 mod odd;
 mod recovery;
+mod rest;
 mod slots;
 mod trial;
 
@@ -77,6 +78,8 @@ pub struct RxRing {
     vouched: bool,
     /// In the middle of a frame that spans descriptors and is being dropped.
     skipping: bool,
+    /// Descriptors were served since the device was last told to forget its causes; see [`may_rest`](Self::may_rest).
+    told: bool,
     if_index: u16,
 }
 
@@ -90,7 +93,8 @@ impl RxRing {
         if_index: IfIndex,
     ) -> Self {
         let if_index = if_index.0;
-        let (generation, next, unflushed, vouched, skipping) = (0, 0, 0, false, false);
+        let (generation, next, unflushed) = (0, 0, 0);
+        let (vouched, skipping, told) = (false, false, false);
         Self {
             name,
             queue,
@@ -105,6 +109,7 @@ impl RxRing {
             sums,
             vouched,
             skipping,
+            told,
             if_index,
         }
     }
@@ -251,6 +256,7 @@ impl RxRing {
             served += 1;
         }
         if served > 0 {
+            self.told = true;
             self.unflushed += served;
             // ORDERING: release pairs with the acquire in `Adapter::rx_backlog`: who finds the ring empty knows whose hands are full.
             #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 4096 descriptors")]

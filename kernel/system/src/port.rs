@@ -361,7 +361,8 @@ impl Handler for Forwarder {
                     Pass::Poll
                 }
             }
-            None => Pass::Idle,
+            None if self.rx.may_rest(&self.port.adapter) => Pass::Idle,
+            None => Pass::Again,
             Some(_) => Pass::Done,
         }
     }

@@ -43,6 +43,8 @@ pub struct Faults {
     pub sends_after_stop: bool,
     /// An interrupt that was raised arrives so many steps later, masked meanwhile or not: it was on its way already.
     pub late_interrupt: u32,
+    /// It moves just before a write to ICR takes effect: not a fault, but a frame that comes at that moment.
+    pub moves_before_icr: bool,
     /// So many more reads of ICR show a receive cause that has not happened.
     pub spurious_causes: u32,
     /// What it says about checksums is the contrary of what is so.

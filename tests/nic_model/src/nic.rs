@@ -252,7 +252,11 @@ impl RegisterIo for Nic {
     }
 
     fn write32(&self, reg: Reg, value: u32) {
-        self.device().write(reg, value);
+        let mut device = self.device();
+        if reg == Reg::Icr && device.faults.moves_before_icr {
+            device.step(self.memory);
+        }
+        device.write(reg, value);
     }
 }
 

@@ -88,6 +88,41 @@ fn a_message_masks_its_own_cause_only_and_icr_is_never_read() {
 }
 
 #[test]
+fn a_queue_whose_thread_goes_to_sleep_forgets_its_own_frames_only() {
+    let machine = Machine::of(PART, 400);
+    let mut bench = port(&machine);
+    let vector = loop {
+        bench.nic.inject(of_flow(1, 1));
+        bench.nic.settle();
+        if let Some(vector) = bench.nic.message() {
+            break vector;
+        }
+    };
+    let Vector::Rx(queue) = vector else { panic!("a message of {vector}") };
+    let serve = |bench: &mut Bench| if queue == 0 { bench.service(64) } else { bench.service_second(64) };
+    assert_eq!(bench.adapter.filter_vector(vector), FilterCause::Schedule);
+    bench.nic.inject(of_flow(1, 2));
+    bench.nic.settle();
+    assert_eq!(serve(&mut bench), 2);
+    bench.nic.raise(Cause::RXQ0 | Cause::RXQ1 | Cause::LSC);
+    let ring = if queue == 0 { &mut bench.rx } else { bench.second.as_mut().expect("there are two") };
+    assert!(ring.may_rest(&bench.adapter));
+    let other = if queue == 0 { Cause::RXQ1 } else { Cause::RXQ0 };
+    let of_vectors = Cause::RXQ0 | Cause::RXQ1 | Cause::LSC;
+    assert_eq!(bench.nic.peek(Reg::Icr) & of_vectors.bits(), (other | Cause::LSC).bits());
+    bench.interrupts();
+    bench.adapter.unmask_vector(vector);
+    assert_eq!(bench.nic.message(), None);
+    bench.nic.inject(of_flow(1, 3));
+    bench.nic.settle();
+    assert_eq!(bench.nic.message(), Some(vector));
+    bench.vector(vector);
+    bench.received.clear();
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
 fn each_lane_sends_through_its_own_queue() {
     let machine = Machine::of(PART, 600);
     let mut bench = port(&machine);

@@ -109,8 +109,8 @@ impl Handler for Forwarder {
             served
         });
         match served {
-            0 if link.is_none() => Pass::Idle,
-            0 => Pass::Done,
+            0 if link.is_some() => Pass::Done,
+            0 if rx.may_rest(adapter) => Pass::Idle,
             _ => Pass::Again,
         }
     }

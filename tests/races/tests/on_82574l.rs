@@ -27,5 +27,6 @@ races::hold! {
     r18_nobody_who_is_waited_for_waits_for_the_sequencer
     r19_handlers_come_and_go_while_the_thread_runs
     r20_interrupt_between_the_drain_and_the_mask
+    frames_that_come_as_their_thread_goes_to_sleep
     a_console_that_sends_until_it_is_stopped
 }

@@ -84,6 +84,50 @@ fn rdt_is_written_once_for_many_frames_and_a_pass_honours_its_budget() {
 }
 
 #[test]
+fn frames_that_were_polled_do_not_interrupt_and_the_next_does_at_once() {
+    let machine = crate::machine(300);
+    let mut bench = machine.port(0);
+    let comes = |bench: &Bench, serial| {
+        bench.nic.inject(frame(0, serial, 100));
+        bench.nic.settle();
+    };
+    comes(&bench, 1);
+    assert_eq!(bench.adapter.filter(), FilterCause::Schedule);
+    assert_eq!(bench.service(60), 1);
+    // Two more while the thread polls. The link's cause is not the ring's to forget.
+    (2..4).for_each(|serial| comes(&bench, serial));
+    bench.nic.raise(Cause::LSC);
+    assert_eq!(bench.service(60), 2);
+    assert!(bench.rx.may_rest(&bench.adapter));
+    assert_eq!(bench.nic.peek(Reg::Icr), Cause::LSC.bits());
+    bench.adapter.unmask();
+    assert_eq!(bench.adapter.filter(), FilterCause::Schedule);
+    bench.adapter.service_link();
+    bench.adapter.unmask();
+    assert!(!bench.nic.interrupting(), "nothing has come");
+    comes(&bench, 4);
+    assert!(bench.nic.interrupting());
+    // One that comes just before its cause is forgotten is seen.
+    assert_eq!((bench.adapter.filter(), bench.service(60)), (FilterCause::Schedule, 1));
+    bench.nic.set_faults(|faults| faults.moves_before_icr = true);
+    bench.nic.inject(frame(0, 5, 100));
+    assert!(!bench.rx.may_rest(&bench.adapter));
+    assert_eq!(bench.nic.peek(Reg::Icr), 0);
+    assert_eq!(bench.service(60), 1);
+    // Nothing to forget: no register is touched, and what comes keeps its cause.
+    assert!(bench.rx.may_rest(&bench.adapter));
+    let writes = bench.nic.writes(Reg::Icr);
+    comes(&bench, 6);
+    assert!(bench.rx.may_rest(&bench.adapter), "its interrupt comes");
+    assert_eq!(bench.nic.writes(Reg::Icr), writes);
+    bench.adapter.unmask();
+    bench.interrupts();
+    assert_eq!(serials(&mut bench), (1..=6).collect::<Vec<_>>());
+    bench.detach().unwrap();
+    machine.assert_empty();
+}
+
+#[test]
 fn a_full_ring_loses_frames_at_the_wire_and_recovers() {
     let machine = crate::machine(300);
     let mut bench = machine.port(0);

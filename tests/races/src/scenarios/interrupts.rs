@@ -56,6 +56,23 @@ pub fn r14_a_shared_line_serves_the_neighbour_of_a_dead_device() {
     );
 }
 
+/// Frames come as their thread goes to sleep and has the device forget the causes of those before. Each is served, by an interrupt or
+/// by that thread, and not by a later one's.
+pub fn frames_that_come_as_their_thread_goes_to_sleep() {
+    /// At once, so that none finds the ring full: that has eight descriptors here, and half of them may wait to be given back.
+    const FRAMES: u32 = 3;
+    let rig = Rig::new(Setup::default());
+    for round in 1..=4 {
+        rig.trickle(FRAMES);
+        for port in &rig.ports {
+            let served = || ifnet::Interface::statistics(&*port.adapter).rx_packets == u64::from(round * FRAMES);
+            rig.wait_for("no frame is left to a later interrupt", served);
+        }
+    }
+    let finished = rig.shut_down(Exit::Reboot);
+    rig.end(&finished).assert_orderly();
+}
+
 /// A handler that somebody adds and removes.
 struct Visitor(Arc<RaceCell>);
 
