@@ -344,8 +344,7 @@ impl Handler for Forwarder {
         if served > 0 {
             self.first.after_pass(&self.worker);
             self.refresh_translations(served);
-            // A short run takes no time that counts.
-            self.linger.worked(now, if served > BUDGET { time::now() } else { now });
+            self.linger.worked(now, time::now());
             // A pass that finds nothing, or a single frame, costs as much beside its frames as one that finds many.
             if self.linger.is_pressed() && !self.rx.has_work() {
                 pass_time(LOOKS * READINGS);
