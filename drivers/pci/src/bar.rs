@@ -1,6 +1,6 @@
 //! Base address registers: what they decode and how much of it.
 //!
-//! Key type: [`Bar`]. Sizing writes to the function, with its decoding off: attach time only.
+//! Key types: [`Bar`], [`Bars`]. Sizing writes to the function, with its decoding off: attach time only.
 
 use core::fmt;
 
@@ -58,9 +58,46 @@ impl fmt::Display for Bar {
     }
 }
 
+/// All BARs of a function, by their slots: what each is, or what is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bars([Result<Option<Bar>, PciError>; SLOTS as usize]);
+
+impl Bars {
+    /// Returns the BAR that begins in `slot`; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`PciError::BadBar`], [`PciError::Gone`], or [`PciError::NoBar`] if there is no such slot.
+    pub fn get(&self, slot: u8) -> Result<Option<Bar>, PciError> {
+        self.0.get(usize::from(slot)).copied().unwrap_or(Err(PciError::NoBar(slot)))
+    }
+
+    /// Returns address and size of the memory BAR in `slot`, which has to be there, and assigned.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and [`PciError::UnassignedBar`].
+    pub fn memory(&self, slot: u8) -> Result<(u64, u64), PciError> {
+        match self.get(slot)? {
+            Some(Bar::Memory { address: 0, .. }) => Err(PciError::UnassignedBar(slot)),
+            Some(Bar::Memory { address, size, .. }) => Ok((address, size)),
+            Some(Bar::Io { .. }) | None => Err(PciError::NoBar(slot)),
+        }
+    }
+}
+
+/// Decodes and sizes all BARs.
+pub(crate) fn probe_all<A: ConfigRegionAccess + ?Sized>(access: &A, address: PciAddress) -> Result<Bars, PciError> {
+    without_decoding(access, address, || {
+        let mut bars = [Ok(None); SLOTS as usize];
+        let mut slot = 0;
+        while let Some(place) = bars.get_mut(usize::from(slot)) {
+            *place = probe_quiet(access, address, slot);
+            slot += place.ok().flatten().map_or(1, |bar| bar.slots());
+        }
+        Bars(bars)
+    })
+}
+
 /// Decodes and sizes the BAR in `slot`, which begins there. `None` if the slot is empty.
-///
-/// The function's decoding is off meanwhile, so that the probe pattern claims no addresses.
 pub(crate) fn probe<A: ConfigRegionAccess + ?Sized>(
     access: &A,
     address: PciAddress,
@@ -69,6 +106,16 @@ pub(crate) fn probe<A: ConfigRegionAccess + ?Sized>(
     if slot >= SLOTS {
         return Err(PciError::NoBar(slot));
     }
+    without_decoding(access, address, || probe_quiet(access, address, slot))?
+}
+
+/// Has the function decode nothing meanwhile, so that the probe pattern claims no addresses. That is not for free: an emulator draws
+/// its map of all memory anew for each BAR that goes or comes.
+fn without_decoding<A: ConfigRegionAccess + ?Sized, T>(
+    access: &A,
+    address: PciAddress,
+    probe: impl FnOnce() -> T,
+) -> Result<T, PciError> {
     let command = config::read(access, address, config::COMMAND);
     if command == u32::MAX {
         return Err(PciError::Gone);
@@ -76,9 +123,9 @@ pub(crate) fn probe<A: ConfigRegionAccess + ?Sized>(
     // The status half is written as zeros: a one there would clear an error somebody may want to see.
     let command = u32::from(config::low_half(command));
     config::write(access, address, config::COMMAND, command & !DECODE);
-    let found = probe_quiet(access, address, slot);
+    let found = probe();
     config::write(access, address, config::COMMAND, command);
-    found
+    Ok(found)
 }
 
 fn probe_quiet<A: ConfigRegionAccess + ?Sized>(

@@ -5,7 +5,7 @@
 
 use pci_types::{ConfigRegionAccess, PciAddress};
 
-use crate::{Bar, Capabilities, Capability, CapabilityId, PciError, bar, config};
+use crate::{Bar, Bars, Capabilities, Capability, CapabilityId, PciError, bar, config};
 
 /// Command: decode I/O.
 const IO: u16 = 1 << 0;
@@ -66,30 +66,12 @@ impl<'a, A: ConfigRegionAccess + ?Sized> Function<'a, A> {
         bar::probe(self.access, self.address, slot)
     }
 
-    /// Returns address and size of the memory BAR in `slot`, which has to be there, and assigned.
+    /// Decodes and sizes all BARs, at once: for a function of which more than one is wanted.
     ///
     /// # Errors
-    /// As [`bar`](Self::bar), and [`PciError::UnassignedBar`].
-    pub fn memory_bar(&self, slot: u8) -> Result<(u64, u64), PciError> {
-        match self.bar(slot)? {
-            Some(Bar::Memory { address: 0, .. }) => Err(PciError::UnassignedBar(slot)),
-            Some(Bar::Memory { address, size, .. }) => Ok((address, size)),
-            Some(Bar::Io { .. }) | None => Err(PciError::NoBar(slot)),
-        }
-    }
-
-    /// Decodes and sizes all BARs, with their slots.
-    ///
-    /// # Errors
-    /// The first that is wrong.
-    pub fn bars(&self) -> Result<[Option<Bar>; bar::SLOTS as usize], PciError> {
-        let mut bars = [None; bar::SLOTS as usize];
-        let mut slot = 0;
-        while let Some(place) = bars.get_mut(usize::from(slot)) {
-            *place = self.bar(slot)?;
-            slot += place.map_or(1, |bar| bar.slots());
-        }
-        Ok(bars)
+    /// [`PciError::Gone`]. What is wrong with a single one is told when that is asked for.
+    pub fn bars(&self) -> Result<Bars, PciError> {
+        bar::probe_all(self.access, self.address)
     }
 
     /// Lets the function decode its memory BARs.

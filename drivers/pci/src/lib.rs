@@ -29,7 +29,7 @@ mod ids;
 mod message;
 mod pin;
 
-pub use bar::{Bar, SLOTS};
+pub use bar::{Bar, Bars, SLOTS};
 pub use capability::{Capabilities, Capability, CapabilityId};
 pub use device::{Class, Kind, PciDevice};
 pub use enumerate::{Enumeration, Fault, enumerate};

@@ -17,7 +17,7 @@ use e1000::{Adapter, Attached, Config, FlowControl, ReceiveFilter, Variant};
 use ifnet::Interface;
 use ksync::atomic::{AtomicBool, AtomicU8, Ordering};
 use machine::numa;
-use pci::PciDevice;
+use pci::{Bars, PciDevice};
 use pktbuf::{PacketPool, PoolCache};
 use wire::VlanId;
 
@@ -131,9 +131,9 @@ fn attach(
     // Rings lie where their card is.
     numa::prefer_memory_of(node);
     let router = net::router().ok_or("no data path")?;
-    let window = bus::open(device).map_err(|error| format!("{error}"))?;
+    let opened = bus::open(device).map_err(|error| format!("{error}"))?;
     let index = u16::try_from(number).map_err(|_| "too many cards")?;
-    let wiring = messages::wire(name, number, device, variant)?;
+    let wiring = messages::wire(name, number, (device, &opened.bars), variant)?;
     let defaults = Config::new(name, index, variant);
     let [rx_descriptors, tx_descriptors] = pools::stock().descriptors(wiring.queues);
     let config = Config {
@@ -149,10 +149,10 @@ fn attach(
         ..defaults
     };
     if selftest::is_wanted() {
-        let outcome = loop_back(device, root, pool, trial(&config));
+        let outcome = loop_back((device, &opened.bars), root, pool, trial(&config));
         selftest::note(name, outcome);
     }
-    let attached = Adapter::attach(Bar::new(window, index), root, pool, config, &CLOCK);
+    let attached = Adapter::attach(Bar::new(opened.registers, index), root, pool, config, &CLOCK);
     let Attached { adapter, rx } = attached.map_err(|error| text("e1000")(&error))?;
     let interface: Arc<dyn Interface> = Arc::clone(&adapter) as _;
     let got = router.attach(interface).map_err(|error| text("router")(&error))?;
@@ -176,10 +176,15 @@ fn trial(config: &Config) -> Config {
 ///
 /// # Errors
 /// What it does not do.
-fn loop_back(device: &PciDevice, root: &DmaTag, pool: &'static PacketPool, config: Config) -> Result<String, String> {
+fn loop_back(
+    (device, bars): (&PciDevice, &Bars),
+    root: &DmaTag,
+    pool: &'static PacketPool,
+    config: Config,
+) -> Result<String, String> {
     /// Buffers the test keeps at hand.
     const KEPT: usize = 64;
-    let window = bus::registers(device).map_err(|error| format!("{error}"))?;
+    let window = bus::registers(bars).map_err(|error| format!("{error}"))?;
     let attached = Adapter::attach(Bar::new(window, config.if_index), root, pool, config, &CLOCK);
     let Attached { adapter, mut rx } = attached.map_err(|error| text("attach")(&error))?;
     bus::master_on(device).map_err(|error| format!("{error}"))?;

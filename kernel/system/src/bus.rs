@@ -9,7 +9,7 @@ use bus_dma::{DmaPlatform, DmaTag};
 use e1000::Variant;
 use ksync::Once;
 use machine::{iommu, mmio::MmioWindow, pci_config::PciConfig, platform, time};
-use pci::{Enumeration, Function, PciAddress, PciDevice, PciError};
+use pci::{Bars, Enumeration, Function, PciAddress, PciDevice, PciError};
 use shutdown::Residue;
 
 /// The BAR that holds an e1000's registers.
@@ -133,19 +133,27 @@ impl fmt::Display for OpenError {
 }
 
 /// Wakes a card and maps its registers; it uses its pin for interrupts, if it has one, and its DMA stays off.
-pub(crate) fn open(device: &PciDevice) -> Result<MmioWindow, OpenError> {
+pub(crate) fn open(device: &PciDevice) -> Result<Opened, OpenError> {
     let function = device.function(&PciConfig);
     function.wake()?;
     function.enable_memory()?;
     function.disable_link_power_saving()?;
     function.disable_messages()?;
     function.set_intx_disabled(false)?;
-    registers(device)
+    let bars = function.bars()?;
+    Ok(Opened { registers: registers(&bars)?, bars })
 }
 
-/// Maps the registers of a card that has been [opened](open).
-pub(crate) fn registers(device: &PciDevice) -> Result<MmioWindow, OpenError> {
-    let (address, size) = device.function(&PciConfig).memory_bar(REGISTER_BAR)?;
+/// A card whose registers can be reached.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) registers: MmioWindow,
+    pub(crate) bars: Bars,
+}
+
+/// Maps the registers of a card.
+pub(crate) fn registers(bars: &Bars) -> Result<MmioWindow, OpenError> {
+    let (address, size) = bars.memory(REGISTER_BAR)?;
     let octets = usize::try_from(size).unwrap_or(usize::MAX).min(e1000::regs::WINDOW as usize);
     machine::device_registers(address, octets).ok_or(OpenError::Map)
 }

@@ -15,7 +15,7 @@ use machine::{
     pci_config::PciConfig,
     platform,
 };
-use pci::{Function, MsiX, PciDevice};
+use pci::{Bars, Function, MsiX, PciDevice};
 
 use crate::{
     knobs::{self, Access, Knob},
@@ -79,9 +79,14 @@ impl Wiring {
 ///
 /// # Errors
 /// Why not even the pin works.
-pub(crate) fn wire(name: &str, number: usize, device: &PciDevice, variant: &Variant) -> Result<Wiring, String> {
+pub(crate) fn wire(
+    name: &str,
+    number: usize,
+    (device, bars): (&PciDevice, &Bars),
+    variant: &Variant,
+) -> Result<Wiring, String> {
     if MSI_X.load(Ordering::Relaxed) && variant.messages > 0 {
-        match several(number, device, variant) {
+        match several(number, (device, bars), variant) {
             Ok(wiring) => return Ok(wiring),
             Err(why) => log::warn!("{name}: no MSI-X: {why}"),
         }
@@ -110,7 +115,7 @@ pub(crate) fn queues(variant: &Variant) -> u8 {
 }
 
 /// A message for each queue and direction, and one for the rest.
-fn several(number: usize, device: &PciDevice, variant: &Variant) -> Result<Wiring, String> {
+fn several(number: usize, (device, bars): (&PciDevice, &Bars), variant: &Variant) -> Result<Wiring, String> {
     let function = device.function(&PciConfig);
     let table = function.msi_x().map_err(|error| error.to_string())?.ok_or("there is no table of messages")?;
     if table.entries < u16::from(variant.messages) {
@@ -132,7 +137,7 @@ fn several(number: usize, device: &PciDevice, variant: &Variant) -> Result<Wirin
             }
         }
     }
-    match write_table(&function, &table, &lines) {
+    match write_table(&function, bars, &table, &lines) {
         Ok(()) => Ok(Wiring { delivery: Delivery::PerQueue, queues, lines }),
         Err(why) => {
             give_back(&lines);
@@ -148,10 +153,11 @@ fn give_back(lines: &[(Option<Vector>, IrqLine)]) {
 /// Writes the messages into the card's table and switches them on.
 fn write_table(
     function: &Function<'_, PciConfig>,
+    bars: &Bars,
     table: &MsiX,
     lines: &[(Option<Vector>, IrqLine)],
 ) -> Result<(), String> {
-    let (address, size) = function.memory_bar(table.bar).map_err(|error| error.to_string())?;
+    let (address, size) = bars.memory(table.bar).map_err(|error| error.to_string())?;
     let octets = u32::from(table.entries) * MsiX::ENTRY;
     let end = u64::from(table.table) + u64::from(octets);
     if end > size {

@@ -26,13 +26,17 @@ fn the_bars_of_an_82540em_are_decoded_and_left_as_they_were() {
     let function = Function::new(&space, at());
     let bars = function.bars().unwrap();
     let memory = Bar::Memory { address: 0xfebc_0000, size: 0x2_0000, prefetchable: false, wide: false };
-    assert_eq!(bars, [Some(memory), Some(Bar::Io { port: 0xc000, size: 64 }), None, None, None, None]);
+    let ports = Bar::Io { port: 0xc000, size: 64 };
+    assert_eq!(
+        [0, 1, 2, 3, 4, 5].map(|slot| bars.get(slot)),
+        [Some(memory), Some(ports), None, None, None, None].map(Ok)
+    );
     assert_eq!(memory.to_string(), "mem 0xfebc0000-0xfebdffff");
-    assert_eq!(bars[1].unwrap().to_string(), "port 0xc000-0xc03f");
-    assert_eq!(function.memory_bar(0), Ok((0xfebc_0000, 0x2_0000)));
-    assert_eq!(function.memory_bar(1), Err(PciError::NoBar(1)));
-    assert_eq!(function.memory_bar(2), Err(PciError::NoBar(2)));
-    assert_eq!(function.bar(6), Err(PciError::NoBar(6)));
+    assert_eq!(ports.to_string(), "port 0xc000-0xc03f");
+    assert_eq!(bars.memory(0), Ok((0xfebc_0000, 0x2_0000)));
+    assert_eq!(bars.memory(1), Err(PciError::NoBar(1)));
+    assert_eq!(bars.memory(2), Err(PciError::NoBar(2)));
+    assert_eq!((bars.get(6), function.bar(6)), (Err(PciError::NoBar(6)), Err(PciError::NoBar(6))));
     for (offset, value) in [(0x04, 0x0010_0007), (0x10, 0xfebc_0000), (0x14, 0xc001)] {
         assert_eq!(space.register(at(), offset), value);
     }
@@ -47,6 +51,20 @@ fn decoding_is_off_while_a_bar_holds_the_probe_pattern() {
     Function::new(&space, at()).bar(0).unwrap();
     let writes = space.writes.borrow();
     assert_eq!(writes[..], [(0x04, 0x4), (0x10, u32::MAX), (0x10, 0xfebc_0000), (0x04, 0x7)]);
+}
+
+#[test]
+fn decoding_goes_off_once_for_all_bars_and_a_bad_one_spoils_no_other() {
+    let mut fake = nic();
+    fake.bar(0, 0xfebc_0000, 0xfffe_0000).bar(1, 0x0000_0006, 0xffff_f000).bar(3, 0xfebe_0000, 0xffff_c000);
+    fake.0[1].value = 0x7;
+    let space = space(&fake);
+    let bars = Function::new(&space, at()).bars().unwrap();
+    assert_eq!((bars.memory(0), bars.memory(3)), (Ok((0xfebc_0000, 0x2_0000)), Ok((0xfebe_0000, 0x4000))));
+    assert_eq!((bars.get(1), bars.memory(1)), (Err(PciError::BadBar(1)), Err(PciError::BadBar(1))));
+    let writes = space.writes.borrow();
+    let switches: Vec<_> = writes.iter().enumerate().filter(|(_, (register, _))| *register == 0x04).collect();
+    assert_eq!(switches, [(0, &(0x04, 0x4)), (writes.len() - 1, &(0x04, 0x7))]);
 }
 
 #[test]
@@ -67,9 +85,8 @@ fn a_wide_bar_takes_two_slots() {
     fake.bar(0, 0x0000_000c, 0).bar(1, 0x12, u32::MAX).bar(2, 0xfe00_0000, 0xffff_f000);
     let bars = Function::new(&space(&fake), at()).bars().unwrap();
     let wide = Bar::Memory { address: 0x12_0000_0000, size: 1 << 32, prefetchable: true, wide: true };
-    assert_eq!(bars[0], Some(wide));
-    assert_eq!(bars[1], None);
-    assert!(matches!(bars[2], Some(Bar::Memory { size: 4096, .. })));
+    assert_eq!((bars.get(0), bars.get(1)), (Ok(Some(wide)), Ok(None)));
+    assert!(matches!(bars.get(2), Ok(Some(Bar::Memory { size: 4096, .. }))));
     fake.bar(0, 0x4000_0004, 0xc000_0000).bar(1, 0, u32::MAX);
     let bar = Function::new(&space(&fake), at()).bar(0).unwrap();
     assert_eq!(bar, Some(Bar::Memory { address: 0x4000_0000, size: 1 << 30, prefetchable: false, wide: true }));
@@ -101,7 +118,7 @@ fn a_bar_without_an_address_is_known_as_such() {
     fake.bar(0, 0, 0xfffe_0000);
     let space = space(&fake);
     let function = Function::new(&space, at());
-    assert_eq!(function.memory_bar(0), Err(PciError::UnassignedBar(0)));
+    assert_eq!(function.bars().unwrap().memory(0), Err(PciError::UnassignedBar(0)));
     assert!(!function.bar(0).unwrap().unwrap().is_assigned());
 }
 
@@ -243,7 +260,7 @@ proptest! {
         space.vanish_after = vanish_after;
         let function = Function::new(&space, at());
         if let Ok(bars) = function.bars() {
-            for bar in bars.into_iter().flatten() {
+            for bar in (0..pci::SLOTS).filter_map(|slot| bars.get(slot).ok().flatten()) {
                 let (start, size) = match bar {
                     Bar::Memory { address, size, .. } => (address, size),
                     Bar::Io { port, size } => (u64::from(port), u64::from(size)),
