@@ -6,7 +6,8 @@
 //! 1. The vector stub calls [`IntrEvent::handle`] (interrupt context). Every handler's [`Filter`] is asked. If one wants its
 //!    thread, the line is masked, `need` is stored, the interrupt acknowledged and the thread unparked.
 //! 2. The thread takes `need` and runs every [`Handler`] whose filter asked, until none has more to do.
-//! 3. It re-arms the devices, unmasks the line, looks at `need` once more, and parks.
+//! 3. It re-arms the devices, unmasks the line, looks at `need` once more, and parks. A handler that finds something to do as it re-arms
+//!    is run again first.
 //!
 //! Teardown is by the thread's own acknowledgement: removing a handler, suspending one and quiescing the event return only when the
 //! thread itself has said that it no longer runs them. A thread that does not answer in time is named
@@ -84,6 +85,16 @@ pub enum Pass {
     Poll,
 }
 
+/// What came of letting a device interrupt again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rearm {
+    /// It may interrupt.
+    Armed,
+    /// Something has come after the handler's last pass, and no interrupt may tell of it: the device stays masked, and the handler is run
+    /// again before the line is unmasked.
+    Busy,
+}
+
 /// The part of a handler that runs in the interrupt thread, which owns it.
 pub trait Handler: Send {
     /// Serves the device within a budget.
@@ -92,10 +103,13 @@ pub trait Handler: Send {
     /// The interrupt thread; preemptible, should not park.
     fn run(&mut self) -> Pass;
 
-    /// Lets the device interrupt again; called once no pass is due, just before the line is unmasked.
+    /// Lets the device interrupt again, unless there is something to do after all; called once no pass is due, just before the line is
+    /// unmasked.
     ///
     /// May still be running when a quiesce begins, hence a driver is masked at the device once more after the join.
-    fn rearm(&mut self) {}
+    fn rearm(&mut self) -> Rearm {
+        Rearm::Armed
+    }
 
     /// Takes leave: called once, by the interrupt thread, as the last use of this handler. The place to hand rings back.
     fn retire(self: Box<Self>) {}

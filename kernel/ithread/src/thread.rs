@@ -9,7 +9,7 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use ksync::{atomic::Ordering, time::Instant};
 
 use crate::{
-    Handler, IntrEvent, Notice, Pass, Scheduler, TICK,
+    Handler, IntrEvent, Notice, Pass, Rearm, Scheduler, TICK,
     entry::{Entry, State},
     storm::{CALM, Step, StormWatch},
 };
@@ -162,12 +162,18 @@ impl<S: Scheduler> Ithread<S> {
         }
     }
 
-    /// Lets the devices interrupt again, then the line.
+    /// Lets the devices interrupt again, then the line; if there is something to do after all, asks for a pass instead of the line.
     fn rearm(&mut self) {
+        let mut busy = false;
         for owned in &mut self.handlers {
-            if core::mem::take(&mut owned.ran) && owned.entry.state() == State::Active {
-                owned.handler.rearm();
+            let is_due = core::mem::take(&mut owned.ran) && owned.entry.state() == State::Active;
+            if is_due && owned.handler.rearm() == Rearm::Busy {
+                owned.entry.request();
+                busy = true;
             }
+        }
+        if busy {
+            return self.event.request_pass();
         }
         if self.storm.is_storming() {
             self.unmasked_at = self.event.scheduler.now();

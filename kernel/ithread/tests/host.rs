@@ -6,13 +6,15 @@ mod rig;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
     },
     time::Duration,
 };
 
-use ithread::{DEFAULT_STORM_THRESHOLD, Error, Filter, FilterResult, Handler, IntrEvent, LineControl, Pass, Scheduler};
+use ithread::{
+    DEFAULT_STORM_THRESHOLD, Error, Filter, FilterResult, Handler, IntrEvent, LineControl, Pass, Rearm, Scheduler,
+};
 use ksync::{cpu::CpuId, time::Instant};
 use rig::{Machine, wait_for};
 
@@ -82,6 +84,41 @@ fn a_handler_that_says_again_is_run_until_it_is_done() {
     assert_eq!(statistics.handlers[0].runs, 5);
     assert_eq!(statistics.handlers[0].again, 4);
     assert_eq!(statistics.scheduled, 1);
+    machine.join();
+}
+
+/// Is busy as it re-arms, `times` times; says of each run whether the line is masked.
+struct Late {
+    times: u32,
+    line: Arc<rig::Line>,
+    masked: Arc<Mutex<Vec<bool>>>,
+}
+
+impl Handler for Late {
+    fn run(&mut self) -> Pass {
+        self.masked.lock().unwrap().push(self.line.is_masked());
+        Pass::Idle
+    }
+
+    fn rearm(&mut self) -> Rearm {
+        self.times = self.times.wrapping_sub(1);
+        if self.times < 3 { Rearm::Busy } else { Rearm::Armed }
+    }
+}
+
+#[test]
+fn a_handler_that_is_busy_as_it_rearms_is_run_again_before_the_line_is_unmasked() {
+    let (machine, event) = Machine::new();
+    let masked = Arc::new(Mutex::new(Vec::new()));
+    let handler = Late { times: 3, line: Arc::clone(&machine.line), masked: Arc::clone(&masked) };
+    event.add_handler("em0", always(FilterResult::ScheduleThread), Box::new(handler)).unwrap();
+    wait_for(|| !machine.line.is_masked());
+    event.handle();
+    wait_for(|| masked.lock().unwrap().len() == 4);
+    wait_for(|| !machine.line.is_masked());
+    let _ = event.quiesce(Instant::MAX).unwrap();
+    assert_eq!(*masked.lock().unwrap(), [true; 4]);
+    assert_eq!((event.statistics().scheduled, event.statistics().handlers[0].runs), (1, 4));
     machine.join();
 }
 

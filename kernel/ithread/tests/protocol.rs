@@ -42,6 +42,23 @@ fn a_second_interrupt_is_served_even_if_it_meets_the_rearm() {
 }
 
 #[test]
+fn a_handler_that_is_busy_as_it_rearms_is_run_again_and_the_line_opens_after_that() {
+    model::check(|| {
+        let (machine, event) = Machine::new();
+        let (device, _) = machine.attach(&event, "em0");
+        let (neighbour, _) = machine.attach(&event, "em1");
+        device.comes_late.store(true, SeqCst);
+        machine.raise(&device);
+        // No interrupt tells of the second.
+        device.wait_served(2);
+        machine.raise(&neighbour);
+        neighbour.wait_served(1);
+        let _ = event.quiesce(FOREVER).unwrap();
+        machine.join();
+    });
+}
+
+#[test]
 fn two_handlers_on_one_line_are_both_served() {
     model::check(|| {
         let (machine, event) = Machine::new();

@@ -13,7 +13,7 @@ use core::fmt;
 
 use e1000::{Adapter, FilterCause, RxRing, Vector};
 use ifnet::IfIndex;
-use ithread::{Filter, FilterResult, Handler, HandlerId, IntrEvent, Linger, Pass};
+use ithread::{Filter, FilterResult, Handler, HandlerId, IntrEvent, Linger, Pass, Rearm};
 use ksync::{Once, SpinLock, counter::Counter, time::Instant};
 use machine::{
     irq::IrqLine,
@@ -227,8 +227,9 @@ impl Handler for Completer {
         Pass::Idle
     }
 
-    fn rearm(&mut self) {
+    fn rearm(&mut self) -> Rearm {
         self.port.adapter.unmask_vector(Vector::Tx(self.queue));
+        Rearm::Armed
     }
 }
 
@@ -245,8 +246,9 @@ impl Handler for LinkWatch {
         Pass::Idle
     }
 
-    fn rearm(&mut self) {
+    fn rearm(&mut self) -> Rearm {
         self.port.adapter.unmask_vector(Vector::Other);
+        Rearm::Armed
     }
 }
 
@@ -360,17 +362,20 @@ impl Handler for Forwarder {
                     Pass::Poll
                 }
             }
-            None if self.rx.may_rest(&self.port.adapter) => Pass::Idle,
-            None => Pass::Again,
+            None => Pass::Idle,
             Some(_) => Pass::Done,
         }
     }
 
-    fn rearm(&mut self) {
+    fn rearm(&mut self) -> Rearm {
+        if !self.rx.may_rest(&self.port.adapter) {
+            return Rearm::Busy;
+        }
         match self.vector {
             None => self.port.adapter.unmask(),
             Some(vector) => self.port.adapter.unmask_vector(vector),
         }
+        Rearm::Armed
     }
 
     fn retire(self: Box<Self>) {

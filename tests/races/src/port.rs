@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use e1000::{Adapter, FilterCause, RxRing};
-use ithread::{Filter, FilterResult, Handler, HandlerId, Pass};
+use ithread::{Filter, FilterResult, Handler, HandlerId, Pass, Rearm};
 use ksync::{
     SpinLock,
     model::{self, RaceCell},
@@ -109,15 +109,19 @@ impl Handler for Forwarder {
             served
         });
         match served {
-            0 if link.is_some() => Pass::Done,
-            0 if rx.may_rest(adapter) => Pass::Idle,
+            0 if link.is_none() => Pass::Idle,
+            0 => Pass::Done,
             _ => Pass::Again,
         }
     }
 
-    fn rearm(&mut self) {
+    fn rearm(&mut self) -> Rearm {
         self.shared.handler_memory.write();
+        if !self.rx.may_rest(&self.adapter) {
+            return Rearm::Busy;
+        }
         self.adapter.unmask();
+        Rearm::Armed
     }
 
     fn retire(self: Box<Self>) {

@@ -16,7 +16,7 @@ use std::{
     vec::Vec,
 };
 
-use ithread::{Filter, FilterResult, Handler, HandlerId, IntrEvent, LineControl, Notice, Pass, Scheduler};
+use ithread::{Filter, FilterResult, Handler, HandlerId, IntrEvent, LineControl, Notice, Pass, Rearm, Scheduler};
 use ksync::{
     atomic::{AtomicBool as LineBit, Ordering::Relaxed},
     cpu::CpuId,
@@ -30,6 +30,8 @@ pub(crate) const IRQ: u32 = 10;
 pub(crate) struct Device {
     pub(crate) cause: AtomicBool,
     pub(crate) masked: AtomicBool,
+    /// Once more there is a cause, after the handler's last pass and before it lets the device interrupt again.
+    pub(crate) comes_late: AtomicBool,
     /// Never quiets down, whatever the handler does.
     pub(crate) screams: AtomicBool,
     /// Runs of the handler that found the cause.
@@ -46,6 +48,7 @@ impl Device {
         Arc::new(Self {
             cause: AtomicBool::new(false),
             masked: AtomicBool::new(false),
+            comes_late: AtomicBool::new(false),
             screams: AtomicBool::new(false),
             served: AtomicU32::new(0),
             filter_memory: RaceCell::new(),
@@ -109,9 +112,14 @@ impl Handler for DeviceHandler {
         Pass::Done
     }
 
-    fn rearm(&mut self) {
+    fn rearm(&mut self) -> Rearm {
         self.0.handler_memory.write();
+        if self.0.comes_late.swap(false, SeqCst) {
+            self.0.cause.store(true, SeqCst);
+            return Rearm::Busy;
+        }
         self.0.masked.store(false, SeqCst);
+        Rearm::Armed
     }
 
     fn retire(self: Box<Self>) {
