@@ -85,37 +85,10 @@ impl Bars {
 }
 
 /// Decodes and sizes all BARs.
-pub(crate) fn probe_all<A: ConfigRegionAccess + ?Sized>(access: &A, address: PciAddress) -> Result<Bars, PciError> {
-    without_decoding(access, address, || {
-        let mut bars = [Ok(None); SLOTS as usize];
-        let mut slot = 0;
-        while let Some(place) = bars.get_mut(usize::from(slot)) {
-            *place = probe_quiet(access, address, slot);
-            slot += place.ok().flatten().map_or(1, |bar| bar.slots());
-        }
-        Bars(bars)
-    })
-}
-
-/// Decodes and sizes the BAR in `slot`, which begins there. `None` if the slot is empty.
-pub(crate) fn probe<A: ConfigRegionAccess + ?Sized>(
-    access: &A,
-    address: PciAddress,
-    slot: u8,
-) -> Result<Option<Bar>, PciError> {
-    if slot >= SLOTS {
-        return Err(PciError::NoBar(slot));
-    }
-    without_decoding(access, address, || probe_quiet(access, address, slot))?
-}
-
-/// Has the function decode nothing meanwhile, so that the probe pattern claims no addresses. That is not for free: an emulator draws
+///
+/// The function's decoding is off meanwhile, so that the probe pattern claims no addresses. That is not for free: an emulator draws
 /// its map of all memory anew for each BAR that goes or comes.
-fn without_decoding<A: ConfigRegionAccess + ?Sized, T>(
-    access: &A,
-    address: PciAddress,
-    probe: impl FnOnce() -> T,
-) -> Result<T, PciError> {
+pub(crate) fn probe_all<A: ConfigRegionAccess + ?Sized>(access: &A, address: PciAddress) -> Result<Bars, PciError> {
     let command = config::read(access, address, config::COMMAND);
     if command == u32::MAX {
         return Err(PciError::Gone);
@@ -123,16 +96,18 @@ fn without_decoding<A: ConfigRegionAccess + ?Sized, T>(
     // The status half is written as zeros: a one there would clear an error somebody may want to see.
     let command = u32::from(config::low_half(command));
     config::write(access, address, config::COMMAND, command & !DECODE);
-    let found = probe();
+    let mut bars = [Ok(None); SLOTS as usize];
+    let mut slot = 0;
+    while let Some(place) = bars.get_mut(usize::from(slot)) {
+        *place = probe(access, address, slot);
+        slot += place.ok().flatten().map_or(1, |bar| bar.slots());
+    }
     config::write(access, address, config::COMMAND, command);
-    Ok(found)
+    Ok(Bars(bars))
 }
 
-fn probe_quiet<A: ConfigRegionAccess + ?Sized>(
-    access: &A,
-    address: PciAddress,
-    slot: u8,
-) -> Result<Option<Bar>, PciError> {
+/// Decodes and sizes the BAR in `slot`, which begins there. `None` if the slot is empty.
+fn probe<A: ConfigRegionAccess + ?Sized>(access: &A, address: PciAddress, slot: u8) -> Result<Option<Bar>, PciError> {
     let (low, low_mask) = exchange(access, address, slot);
     if low_mask == 0 {
         return Ok(None);

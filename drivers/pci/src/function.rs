@@ -5,7 +5,7 @@
 
 use pci_types::{ConfigRegionAccess, PciAddress};
 
-use crate::{Bar, Bars, Capabilities, Capability, CapabilityId, PciError, bar, config};
+use crate::{Bars, Capabilities, Capability, CapabilityId, PciError, bar, config};
 
 /// Command: decode I/O.
 const IO: u16 = 1 << 0;
@@ -58,15 +58,7 @@ impl<'a, A: ConfigRegionAccess + ?Sized> Function<'a, A> {
         !matches!(config::low_half(self.read(config::ID)), 0 | u16::MAX)
     }
 
-    /// Decodes and sizes the BAR in `slot`; `None` if there is none.
-    ///
-    /// # Errors
-    /// [`PciError::BadBar`], [`PciError::Gone`], or [`PciError::NoBar`] if there is no such slot.
-    pub fn bar(&self, slot: u8) -> Result<Option<Bar>, PciError> {
-        bar::probe(self.access, self.address, slot)
-    }
-
-    /// Decodes and sizes all BARs, at once: for a function of which more than one is wanted.
+    /// Decodes and sizes all BARs.
     ///
     /// # Errors
     /// [`PciError::Gone`]. What is wrong with a single one is told when that is asked for.
