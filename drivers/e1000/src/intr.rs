@@ -1,11 +1,12 @@
 //! Interrupts: the filters, the causes they leave for the threads, and unmasking.
 //!
 //! Key types: [`FilterCause`], [`Vector`]. Protocol of a port whose causes share one interrupt: the filter reads ICR once (which clears it), masks the whole device, and the
-//! ithread is scheduled; when the thread has run out of work it unmasks. A cause that arrived meanwhile is still in ICR
-//! and raises the interrupt at once (13.4.20), so nothing is lost between the last look and the unmasking.
+//! ithread is scheduled; when the thread has run out of work it has the device forget the causes of frames, looks at its ring once more
+//! ([`RxRing::may_rest`](crate::RxRing::may_rest)), and unmasks. A cause that arrived after that is still in ICR and raises the interrupt at
+//! once (13.4.20), so nothing is lost between the last look and the unmasking.
 //!
 //! A port with a message for each [`Vector`] (82574 7.4) does the same for each by itself: the message clears its cause, its filter masks
-//! that cause and no other, and ICR is never read, since reading would clear the causes of the others.
+//! that cause and no other, and ICR is written and never read, since reading would clear the causes of the others.
 
 use core::fmt;
 

@@ -66,6 +66,14 @@ impl<'a, A: ConfigRegionAccess + ?Sized> Function<'a, A> {
         bar::probe_all(self.access, self.address)
     }
 
+    /// Returns address and size of the memory BAR in `slot`, for a function of which no other is wanted.
+    ///
+    /// # Errors
+    /// As [`bars`](Self::bars) and [`Bars::memory`].
+    pub fn memory_bar(&self, slot: u8) -> Result<(u64, u64), PciError> {
+        self.bars()?.memory(slot)
+    }
+
     /// Lets the function decode its memory BARs.
     ///
     /// # Errors

@@ -231,7 +231,7 @@ fn open(device: &PciDevice, number: usize) -> Result<Controller<Registers>, Stri
         threads::sleep(Duration::from_millis(10));
     }
     function.enable_memory().map_err(text)?;
-    let (address, size) = function.bars().and_then(|bars| bars.memory(REGISTER_BAR)).map_err(text)?;
+    let (address, size) = function.memory_bar(REGISTER_BAR).map_err(text)?;
     let octets = usize::try_from(size.min(MOST_REGISTERS)).map_err(|_| "its registers are too many")?;
     let window = machine::device_registers(address, octets).ok_or("its registers cannot be mapped")?;
     let root = bus::tags().ok_or("there is no DMA")?;

@@ -112,7 +112,7 @@ fn a_bar_without_an_address_is_known_as_such() {
     fake.bar(0, 0, 0xfffe_0000);
     let space = space(&fake);
     let function = Function::new(&space, at());
-    assert_eq!(function.bars().unwrap().memory(0), Err(PciError::UnassignedBar(0)));
+    assert_eq!(function.memory_bar(0), Err(PciError::UnassignedBar(0)));
     assert!(!function.bars().unwrap().get(0).unwrap().unwrap().is_assigned());
 }
 

@@ -118,8 +118,7 @@ fn begin(address: PciAddress, watchdog: Box<dyn Watchdog>) {
 fn open_card(device: &PciDevice) -> Result<Box<dyn Watchdog>, String> {
     let function = device.function(&PciConfig);
     function.wake().map_err(|error| format!("{error}"))?;
-    let (address, _) =
-        function.bars().and_then(|bars| bars.memory(i6300esb::BAR)).map_err(|error| format!("{error}"))?;
+    let (address, _) = function.memory_bar(i6300esb::BAR).map_err(|error| format!("{error}"))?;
     function.enable_memory().map_err(|error| format!("{error}"))?;
     let memory = machine::device_registers(address, i6300esb::WINDOW).ok_or("its registers cannot be mapped")?;
     let card = I6300Esb::attach(Registers::new(device.address, memory, None));

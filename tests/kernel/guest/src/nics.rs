@@ -83,7 +83,7 @@ fn firmware_routes_every_card() -> Outcome {
     let mut cards = Vec::new();
     for device in found.devices.iter().filter(|device| device.is(VENDOR, DEVICE)) {
         let function = device.function(&PciConfig);
-        let (base, _) = function.bars().and_then(|bars| bars.memory(0)).map_err(|error| format!("{error:?}"))?;
+        let (base, _) = function.memory_bar(0).map_err(|error| format!("{error:?}"))?;
         function.enable_memory().map_err(|error| format!("{error:?}"))?;
         let Some(window) = machine::device_registers(base, 0x1000) else { return Err("no registers".into()) };
         let Some(route) = platform::pci_route(device.address) else {
